@@ -1,0 +1,37 @@
+/* catalogue.c - the customers, merchants, promotions and products that ship with
+ * the program. Prices are cents. It fills a new ledger once; from then on the
+ * table `catalogue` in the ledger is what counts, edit it with sqlite3. */
+#include "examples/orders/ledger.h"
+
+const char catalogue_sql[] =
+    "insert into catalogue (kind, id, name, price, percent) values"
+    "('customer', 'CUST-001', 'Ada Lovelace', 0, 0),"
+    "('customer', 'CUST-002', 'Charles Babbage', 0, 0),"
+    "('customer', 'CUST-003', 'Grace Hopper', 0, 0),"
+    "('customer', 'CUST-004', 'Alan Turing', 0, 0),"
+    "('customer', 'CUST-005', 'Katherine Johnson', 0, 0),"
+    "('customer', 'CUST-006', 'Edsger Dijkstra', 0, 0),"
+    "('customer', 'CUST-007', 'Barbara Liskov', 0, 0),"
+    "('customer', 'CUST-008', 'Dennis Ritchie', 0, 0),"
+    "('customer', 'CUST-009', 'Radia Perlman', 0, 0),"
+    "('customer', 'CUST-010', 'Zoë Müller', 0, 0),"
+    "('merchant', 'MRCN-001', 'Corner Hardware', 0, 0),"
+    "('merchant', 'MRCN-002', 'Tea and Paper', 0, 0),"
+    "('merchant', 'MRCN-003', 'Bicycle Kitchen', 0, 0),"
+    "('merchant', 'MRCN-004', 'The Seed Drawer', 0, 0),"
+    "('promotion', 'PROM-001', 'ten per cent off', 0, 10),"
+    "('promotion', 'PROM-002', 'a quarter off', 0, 25),"
+    "('promotion', 'PROM-003', 'five off', 500, 0),"
+    "('promotion', 'PROM-004', 'a third off', 0, 33),"
+    "('product', 'IT-001', 'cordless drill', 8999, 0),"
+    "('product', 'IT-002', 'set of screws', 749, 0),"
+    "('product', 'IT-003', 'spirit level', 1995, 0),"
+    "('product', 'IT-004', 'green tea, 100 g', 1250, 0),"
+    "('product', 'IT-005', 'notebook, ruled', 690, 0),"
+    "('product', 'IT-006', 'fountain pen', 4533, 0),"
+    "('product', 'IT-007', 'inner tube', 599, 0),"
+    "('product', 'IT-008', 'bicycle bell', 1111, 0),"
+    "('product', 'IT-009', 'chain, 114 links', 2799, 0),"
+    "('product', 'IT-010', 'tomato seeds', 329, 0),"
+    "('product', 'IT-011', 'watering can', 1875, 0),"
+    "('product', 'IT-012', 'pruning shears', 3447, 0);";

@@ -1,0 +1,51 @@
+/* replay.c - the log of a store back into the window.
+ *
+ * Happy path: walk the log table in one snapshot, oldest first, and let the log
+ * adopt each record; what was done is marked on the way. A damaged record ends
+ * it: nothing damaged is ever delivered, and nothing behind it is believed.
+ * The log's owner's thread, before the engine starts. */
+#include "recovery/replay.h"
+
+#include "storage/error.h"
+#include "storage/testpoint.h"
+
+#include <stdio.h>
+
+static int adopt(hf_log *log, hf_bytes key, hf_bytes value)
+{
+    if (key.len != 8)
+        return hf_error(HF_ECORRUPT, "a log record has a key of %zu bytes", key.len);
+    return hf_log_adopt(log, hf_get64_key(key.data), value);
+}
+
+static int point_to_salvage(hf_log *log, int err)
+{
+    char what[512];
+    if (err != HF_ECORRUPT)
+        return err;
+    snprintf(what, sizeof what, "%s", hf_error_detail());
+    return hf_error(err, "%s: %s; `holdfast salvage` brings back what is sound",
+                    hf_disk_path(hf_log_disk(log)), what);
+}
+
+int hf_replay(hf_log *log)
+{
+    hf_txn *txn;
+    hf_cursor *cursor;
+    hf_bytes key, value;
+    int err = hf_txn_read(hf_log_disk(log), &txn);
+    if (err)
+        return err;
+    err = hf_cursor_open(txn, HF_IN_LOG, &cursor);
+    if (!err) {
+        for (err = hf_cursor_first(cursor, &key, &value); !err;
+             err = hf_cursor_next(cursor, &key, &value)) {
+            HF_TESTPOINT("replay.record");
+            if ((err = adopt(log, key, value)))
+                break;
+        }
+        hf_cursor_close(cursor);
+    }
+    hf_txn_abort(txn);
+    return err == HF_ENOTFOUND ? HF_OK : point_to_salvage(log, err);
+}

@@ -1,0 +1,104 @@
+/* address.c - check addresses, hash them, turn them into row keys and back.
+ *
+ * Pure functions; any thread. Nothing here allocates. */
+#include "storage/address.h"
+
+#include "storage/codec.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+static bool utf8_ok(const uint8_t *at, const uint8_t *end)
+{
+    while (at < end) {
+        uint8_t lead = *at++;
+        uint32_t more, value;
+        if (lead < 0x80) {
+            if (lead < 0x20 || lead == 0x7f)
+                return false;
+            continue;
+        }
+        if (lead >= 0xc2 && lead <= 0xdf)
+            more = 1, value = lead & 0x1fu;
+        else if ((lead & 0xf0) == 0xe0)
+            more = 2, value = lead & 0x0fu;
+        else if (lead >= 0xf0 && lead <= 0xf4)
+            more = 3, value = lead & 0x07u;
+        else
+            return false;
+        if ((size_t)(end - at) < more)
+            return false;
+        for (uint32_t i = 0; i < more; i++, at++) {
+            if ((*at & 0xc0) != 0x80)
+                return false;
+            value = value << 6 | (*at & 0x3fu);
+        }
+        if ((more == 2 && (value < 0x800 || (value >= 0xd800 && value <= 0xdfff)))
+            || (more == 3 && (value < 0x10000 || value > 0x10ffff)))
+            return false;
+    }
+    return true;
+}
+
+bool hf_address_type_ok(const char *text, size_t len)
+{
+    if (len < 1 || len > HF_TYPE_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+size_t hf_address_type_len(const char *address, size_t len)
+{
+    const char *slash = memchr(address, '/', len);
+    return slash ? (size_t)(slash - address) : len;
+}
+
+bool hf_address_ok(const char *text, size_t len)
+{
+    if (len > HF_ADDRESS_MAX)
+        return false;
+    size_t type = hf_address_type_len(text, len);
+    if (!hf_address_type_ok(text, type) || type + 1 >= len)
+        return false;
+    const uint8_t *bytes = (const uint8_t *)text;
+    return utf8_ok(bytes + type + 1, bytes + len);
+}
+
+uint64_t hf_address_hash(uint64_t seed, const char *address, size_t len)
+{
+    return XXH3_64bits_withSeed(address, len, seed);
+}
+
+size_t hf_address_key(uint8_t *out, const char *address, size_t len, uint64_t hash)
+{
+    size_t type = hf_address_type_len(address, len);
+    size_t key = len > type ? len - type - 1 : 0;
+    memcpy(out, address, type);
+    out[type] = 0;
+    hf_put64_key(out + type + 1, hash);
+    memcpy(out + type + 9, address + type + (key ? 1 : 0), key);
+    return type + 9 + key;
+}
+
+size_t hf_address_of_key(char *out, const uint8_t *key, size_t len, uint64_t *hash)
+{
+    const uint8_t *zero = memchr(key, 0, len < HF_TYPE_MAX + 1 ? len : HF_TYPE_MAX + 1);
+    if (!zero)
+        return 0;
+    size_t type = (size_t)(zero - key);
+    if (len < type + 10 || len - 8 > HF_ADDRESS_MAX)
+        return 0;
+    size_t rest = len - type - 9;
+    memcpy(out, key, type);
+    out[type] = '/';
+    memcpy(out + type + 1, key + type + 9, rest);
+    out[type + 1 + rest] = 0;
+    if (hash)
+        *hash = hf_get64_key(key + type + 1);
+    return type + 1 + rest;
+}

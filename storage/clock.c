@@ -1,0 +1,47 @@
+/* clock.c - the only source of time.
+ *
+ * Normally the system's: CLOCK_REALTIME for what people see, CLOCK_MONOTONIC
+ * for how long something takes. A test puts its own clock in and moves it by
+ * hand. Neither clock can fail on Linux. Any thread may ask; the clock is
+ * changed only while nothing of Holdfast runs, so no lock is needed. */
+#include "storage/clock.h"
+
+#include "storage/assert.h"
+
+#include <time.h>
+
+static uint64_t system_wall_ms(void *user)
+{
+    struct timespec now;
+
+    (void)user;
+    HF_ASSERT(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t system_mono_ns(void *user)
+{
+    struct timespec now;
+
+    (void)user;
+    HF_ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static const hf_clock system_clock = { .wall_ms = system_wall_ms, .mono_ns = system_mono_ns };
+static hf_clock       used = { .wall_ms = system_wall_ms, .mono_ns = system_mono_ns };
+
+uint64_t hf_clock_wall_ms(void)
+{
+    return used.wall_ms(used.user);
+}
+
+uint64_t hf_clock_mono_ns(void)
+{
+    return used.mono_ns(used.user);
+}
+
+void hf_clock_use(const hf_clock *clock)
+{
+    used = clock ? *clock : system_clock;
+}

@@ -1,0 +1,222 @@
+/* entry.c - entries to bytes and back.
+ *
+ * Encoding trusts its caller (sizes were checked when the call was made);
+ * decoding trusts nobody: each length is checked against the bytes that are
+ * left, each string against its final zero. Pure functions; any thread. */
+#include "storage/entry.h"
+
+#include "storage/address.h"
+#include "storage/assert.h"
+
+enum {
+    TAG_ID = 1, TAG_PLACE, TAG_DUE, TAG_SENT, TAG_DIED, TAG_GENERATION,
+    TAG_ATTEMPT, TAG_PHASE, TAG_ERR, TAG_CAUSE, TAG_REASON,
+    TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES,
+};
+
+typedef struct hf_number { uint8_t tag; uint64_t value; } hf_number;
+
+/* The numeric fields that are set, in the order of their tags. */
+static size_t numbers_of(const hf_entry *e, hf_number *out)
+{
+    const hf_number all[] = {
+        { TAG_ID, e->id }, { TAG_PLACE, e->place }, { TAG_DUE, e->due },
+        { TAG_SENT, e->sent }, { TAG_DIED, e->died }, { TAG_GENERATION, e->generation },
+        { TAG_ATTEMPT, e->attempt }, { TAG_PHASE, e->phase },
+        { TAG_ERR, (uint64_t)(int64_t)e->err }, { TAG_CAUSE, e->cause },
+        { TAG_REASON, e->reason },
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].value)
+            out[count++] = all[i];
+    return count;
+}
+
+static size_t text_size(size_t len)
+{
+    return len ? 1 + 2 + len + 1 : 0;
+}
+
+static size_t extra_size(const hf_entry *e)
+{
+    hf_number numbers[16];
+    return numbers_of(e, numbers) * 9 + text_size(e->error_len) + text_size(e->from_len)
+        + text_size(e->times.len);
+}
+
+size_t hf_entry_size(const hf_entry *e)
+{
+    size_t size = HF_ENTRY_HEAD + e->data.len;
+    size += e->to_len ? e->to_len + 1u : 0;
+    size += e->name_len ? e->name_len + 1u : 0;
+    size_t extra = extra_size(e);
+    size += extra ? 2 + extra : 0;
+    return (size + 15) & ~(size_t)15;
+}
+
+static uint8_t *put_text(uint8_t *at, uint8_t tag, const void *text, size_t len)
+{
+    if (!len)
+        return at;
+    *at = tag;
+    hf_put16(at + 1, (uint16_t)len);
+    memcpy(at + 3, text, len);
+    at[3 + len] = 0;
+    return at + 3 + len + 1;
+}
+
+static uint8_t *put_extra(const hf_entry *e, uint8_t *at, size_t extra)
+{
+    hf_number numbers[16];
+    size_t count = numbers_of(e, numbers);
+    HF_ASSERT(extra <= UINT16_MAX);
+    hf_put16(at, (uint16_t)extra);
+    at += 2;
+    for (size_t i = 0; i < count; i++, at += 9) {
+        *at = numbers[i].tag;
+        hf_put64(at + 1, numbers[i].value);
+    }
+    at = put_text(at, TAG_ERROR, e->error, e->error_len);
+    at = put_text(at, TAG_FROM, e->from, e->from_len);
+    return put_text(at, TAG_TIMES, e->times.data, e->times.len);
+}
+
+size_t hf_entry_encode(const hf_entry *e, uint8_t *at)
+{
+    uint8_t *start = at;
+    size_t extra = extra_size(e);
+    at[0] = e->op;
+    at[1] = (uint8_t)((e->flags & ~HF_ENTRY_EXTRA) | (extra ? HF_ENTRY_EXTRA : 0));
+    at[2] = e->to_len;
+    at[3] = e->name_len;
+    hf_put32(at + 4, e->op == HF_OP_DONE ? e->count : (uint32_t)e->data.len);
+    hf_put64(at + 8, e->hash);
+    at += HF_ENTRY_HEAD;
+    if (e->data.len) {
+        memcpy(at, e->data.data, e->data.len);
+        at += e->data.len;
+    }
+    if (e->to_len) {
+        memcpy(at, e->to, e->to_len);
+        at[e->to_len] = 0;
+        at += e->to_len + 1;
+    }
+    if (e->name_len) {
+        memcpy(at, e->name, e->name_len);
+        at[e->name_len] = 0;
+        at += e->name_len + 1;
+    }
+    if (extra)
+        at = put_extra(e, at, extra);
+    size_t used = (size_t)(at - start), size = (used + 15) & ~(size_t)15;
+    memset(at, 0, size - used);
+    return size;
+}
+
+static void set_number(hf_entry *e, uint8_t tag, uint64_t value)
+{
+    switch (tag) {
+    case TAG_ID: e->id = value; break;
+    case TAG_PLACE: e->place = value; break;
+    case TAG_DUE: e->due = value; break;
+    case TAG_SENT: e->sent = value; break;
+    case TAG_DIED: e->died = value; break;
+    case TAG_GENERATION: e->generation = value; break;
+    case TAG_ATTEMPT: e->attempt = (uint32_t)value; break;
+    case TAG_PHASE: e->phase = (uint32_t)value; break;
+    case TAG_ERR: e->err = (int)(int64_t)value; break;
+    case TAG_CAUSE: e->cause = (uint32_t)value; break;
+    case TAG_REASON: e->reason = (uint32_t)value; break;
+    default: break; /* of a later minor version: not ours to judge */
+    }
+}
+
+static int set_text(hf_entry *e, uint8_t tag, const uint8_t *text, uint16_t len)
+{
+    if (text[len] != 0)
+        return 0;
+    if (tag == TAG_ERROR) {
+        e->error = (const char *)text;
+        e->error_len = len;
+    } else if (tag == TAG_FROM) {
+        e->from = (const char *)text;
+        e->from_len = len;
+    } else if (tag == TAG_TIMES) {
+        e->times = hf_view(text, len);
+    }
+    return 1;
+}
+
+static int get_extra(hf_entry *e, const uint8_t *at, const uint8_t *end)
+{
+    while (at < end) {
+        size_t left = (size_t)(end - at);
+        uint8_t tag = *at;
+        if (tag < TAG_TEXT) {
+            if (left < 9)
+                return 0;
+            set_number(e, tag, hf_get64(at + 1));
+            at += 9;
+        } else {
+            if (left < 4)
+                return 0;
+            uint16_t len = hf_get16(at + 1);
+            if (left < (size_t)len + 4 || !set_text(e, tag, at + 3, len))
+                return 0;
+            at += len + 4;
+        }
+    }
+    return 1;
+}
+
+/* A string of `len` bytes and its zero; "" for none. NULL: not there. */
+static const char *get_string(const uint8_t **at, size_t *left, uint8_t len)
+{
+    if (!len)
+        return "";
+    const char *text = (const char *)*at;
+    if (*left < len + 1u || text[len] != 0)
+        return NULL;
+    *at += len + 1u;
+    *left -= len + 1u;
+    return text;
+}
+
+size_t hf_entry_decode(const uint8_t *at, size_t left, hf_entry *e)
+{
+    const uint8_t *start = at;
+    if (left < HF_ENTRY_HEAD || at[0] < HF_OP_SEND || at[0] >= HF_OPS)
+        return 0;
+    memset(e, 0, sizeof *e);
+    e->op = at[0];
+    e->flags = at[1];
+    e->to_len = at[2];
+    e->name_len = at[3];
+    e->hash = hf_get64(at + 8);
+    e->error = e->from = e->to = e->name = "";
+    uint32_t len = hf_get32(at + 4);
+    at += HF_ENTRY_HEAD;
+    left -= HF_ENTRY_HEAD;
+    if (e->op == HF_OP_DONE) {
+        e->count = len;
+        return HF_ENTRY_HEAD;
+    }
+    if (left < len)
+        return 0;
+    e->data = hf_view(at, len);
+    at += len;
+    left -= len;
+    if (!(e->to = get_string(&at, &left, e->to_len))
+        || !(e->name = get_string(&at, &left, e->name_len)))
+        return 0;
+    if (e->flags & HF_ENTRY_EXTRA) {
+        uint16_t extra = left >= 2 ? hf_get16(at) : 0;
+        if (left < 2 || left - 2 < extra || !get_extra(e, at + 2, at + 2 + extra))
+            return 0;
+        at += 2 + extra;
+        left -= 2u + extra;
+    }
+    size_t pad = (16 - ((size_t)(at - start) & 15)) & 15;
+    return left < pad ? 0 : (size_t)(at - start) + pad;
+}

@@ -1,0 +1,235 @@
+/* fold.c - write survivors into the tables, slice by slice.
+ *
+ * Happy path: begin with the sealed records; collect (any thread); each commit
+ * writes a slice in the order of the keys; the last ones delete the records.
+ * A slice that failed leaves the transaction to be aborted and the progress
+ * where it was. All but hf_fold_collect runs on the writer's thread. */
+#include "storage/fold.h"
+
+#include "storage/assert.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+#include "storage/testpoint.h"
+
+/* The tables that survivors go to, in the order they are written. */
+static const hf_table ORDER[] = { HF_IN_STATE, HF_IN_INBOX, HF_IN_ALARM_NAMES,
+                                  HF_IN_DEAD, HF_IN_STEPS, HF_IN_PAUSES };
+enum { TABLES = sizeof ORDER / sizeof *ORDER };
+
+void hf_fold_init(hf_fold *fold)
+{
+    memset(fold, 0, sizeof *fold);
+    atomic_init(&fold->collected, 0);
+}
+
+void hf_fold_done(hf_fold *fold)
+{
+    hf_survivors_done(&fold->survivors);
+    hf_rowbuf_done(&fold->buf);
+    hf_mem_free(fold->records);
+    fold->records = NULL;
+}
+
+int hf_fold_begin(hf_fold *fold, hf_record *const *records, uint32_t count, uint64_t end,
+                  uint64_t applied)
+{
+    HF_ASSERT(fold->now.stage == HF_FOLD_IDLE && count);
+    fold->records = hf_mem_alloc(count * sizeof(*fold->records));
+    if (!fold->records)
+        return hf_error(HF_ENOMEM, "records to fold");
+    memcpy(fold->records, records, count * sizeof(*records));
+    fold->count = count;
+    fold->end = end;
+    fold->applied = applied;
+    fold->now = (hf_fold_progress){ .stage = HF_FOLD_COLLECTING };
+    fold->before = fold->now;
+    atomic_store(&fold->collected, 0);
+    return HF_OK;
+}
+
+void hf_fold_collect(void *user)
+{
+    hf_fold *fold = user;
+    int err = hf_survivors_collect(&fold->survivors, fold->records, fold->count, fold->applied);
+    atomic_store_explicit(&fold->collected, err ? err : 1, memory_order_release);
+}
+
+static int load_row(void *user, hf_table table, const hf_key *key, hf_bytes *payload)
+{
+    return hf_row_get(user, table, key, payload);
+}
+
+/* The index over alarms follows the name's row: old setting out, new one in. */
+static int write_alarm(hf_fold *fold, hf_txn *txn, const hf_key *key, const hf_fate *fate)
+{
+    hf_bytes payload;
+    hf_key index;
+    int err = hf_row_get(txn, HF_IN_ALARM_NAMES, key, &payload);
+    if (!err) {
+        uint64_t due, generation;
+        err = hf_fate_alarm(payload, &due, &generation);
+        hf_key_alarm(&index, due, generation);
+        if (!err && !(fate->verdict == HF_FATE_PUT && generation == fate->generation))
+            err = hf_txn_del(txn, HF_IN_ALARMS, hf_key_bytes(&index));
+    }
+    if (err && err != HF_ENOTFOUND)
+        return err;
+    if (fate->verdict != HF_FATE_PUT)
+        return HF_OK;
+    hf_rowbuf row = { 0 };
+    hf_key_alarm(&index, fate->due, fate->generation);
+    err = hf_row_put(txn, HF_IN_ALARMS, &index, hf_key_bytes(key), &row);
+    hf_rowbuf_done(&row);
+    (void)fold;
+    return err;
+}
+
+static int write_row(hf_fold *fold, hf_txn *txn, hf_cursor *cursor, hf_table table, size_t from,
+                     size_t to, const hf_key *key)
+{
+    hf_fate fate;
+    hf_bytes value, k = hf_key_bytes(key);
+    int err = hf_fate_of(&fold->survivors, table, from, to, key, load_row, txn, &fold->buf, &fate);
+    if (err || fate.verdict == HF_FATE_NONE)
+        return err;
+    fold->rows++;
+    if (table == HF_IN_ALARM_NAMES && (err = write_alarm(fold, txn, key, &fate)))
+        return err;
+    if (fate.verdict == HF_FATE_PUT)
+        return hf_cursor_put(cursor, k, hf_row_seal(&fold->buf, fate.len, table, k));
+    err = hf_cursor_get(cursor, k, &value);
+    if (!err)
+        err = hf_cursor_del(cursor);
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+static int purge_steps(hf_cursor *cursor, uint64_t id)
+{
+    hf_key key;
+    hf_bytes found, value;
+    hf_key_number(&key, id);
+    int err = hf_cursor_seek(cursor, hf_key_bytes(&key), &found, &value);
+    while (!err && found.len >= 8 && memcmp(found.data, key.bytes, 8) == 0) {
+        err = hf_cursor_del(cursor);
+        if (!err)
+            err = hf_cursor_seek(cursor, hf_key_bytes(&key), &found, &value);
+    }
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+/* Steps of a message: one by one, in the order of the log. */
+static int write_step(hf_fold *fold, hf_txn *txn, hf_cursor *cursor, const hf_survivor *item)
+{
+    hf_entry e;
+    hf_key key;
+    fold->rows++;
+    size_t size = hf_survivor_entry(&fold->survivors, item, &e);
+    if (e.op != HF_OP_STEP)
+        return purge_steps(cursor, e.id);
+    hf_key_step(&key, e.id, e.generation, e.place);
+    return hf_row_put(txn, HF_IN_STEPS, &key, hf_view(item->entry, size), &fold->buf);
+}
+
+/* Write rows of one table until the budget is spent or the table is through. */
+static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budget)
+{
+    const hf_survivor_list *list = &fold->survivors.table[table];
+    hf_cursor *cursor;
+    if (fold->now.next >= list->count)
+        return HF_OK;
+    int err = hf_cursor_open(txn, table, &cursor);
+    if (err)
+        return err;
+    while (!err && *budget && fold->now.next < list->count) {
+        size_t from = fold->now.next, to = from + 1;
+        uint64_t spent = 0;
+        hf_key key;
+        if (table == HF_IN_STEPS) {
+            err = write_step(fold, txn, cursor, &list->items[from]);
+        } else {
+            to = hf_survivors_run(&fold->survivors, table, from, &key);
+            err = write_row(fold, txn, cursor, table, from, to, &key);
+        }
+        for (size_t i = from; i < to; i++)
+            spent += HF_ENTRY_HEAD + 32u + hf_get32(list->items[i].entry + 4);
+        *budget -= spent < *budget ? spent : *budget;
+        fold->now.next = to;
+    }
+    hf_cursor_close(cursor);
+    return err;
+}
+
+static int write_tables(hf_fold *fold, hf_txn *txn, uint64_t *budget)
+{
+    int err = HF_OK;
+    while (!err && *budget && fold->now.table < TABLES) {
+        hf_table table = ORDER[fold->now.table];
+        err = write_table(fold, txn, table, budget);
+        if (!err && fold->now.next >= fold->survivors.table[table].count) {
+            fold->now.next = 0;
+            fold->now.table++;
+        }
+    }
+    if (!err && fold->now.table == TABLES)
+        fold->now.stage = HF_FOLD_DELETING;
+    return err;
+}
+
+/* Delete the sealed records, ascending. A stop half-way leaves a shorter log
+ * that, applied again, changes nothing. */
+static int delete_records(hf_fold *fold, hf_txn *txn, uint64_t *budget)
+{
+    int err = HF_OK;
+    HF_TESTPOINT("fold.delete");
+    while (!err && *budget && fold->now.deleted < fold->count) {
+        const hf_record *r = fold->records[fold->now.deleted];
+        hf_key key;
+        uint64_t spent = 128 + r->size / 16;
+        hf_key_number(&key, r->base);
+        err = hf_txn_del(txn, HF_IN_LOG, hf_key_bytes(&key));
+        *budget -= spent < *budget ? spent : *budget;
+        fold->now.deleted++;
+    }
+    return err;
+}
+
+int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
+{
+    int err = HF_OK;
+    fold->before = fold->now;
+    if (fold->now.stage == HF_FOLD_COLLECTING) {
+        int collected = atomic_load_explicit(&fold->collected, memory_order_acquire);
+        if (collected <= 0)
+            return collected ? hf_error(collected, "collecting what the log holds") : HF_OK;
+        fold->now = (hf_fold_progress){ .stage = HF_FOLD_WRITING };
+        err = hf_meta_put(txn, "folding", fold->end);
+    }
+    if (!err && fold->now.stage == HF_FOLD_WRITING)
+        err = write_tables(fold, txn, &budget);
+    if (!err && fold->now.stage == HF_FOLD_DELETING)
+        err = delete_records(fold, txn, &budget);
+    return err;
+}
+
+void hf_fold_keep(hf_fold *fold)
+{
+    fold->before = fold->now;
+}
+
+void hf_fold_undo(hf_fold *fold)
+{
+    fold->now = fold->before;
+}
+
+bool hf_fold_is_over(const hf_fold *fold)
+{
+    return fold->before.stage == HF_FOLD_DELETING && fold->before.deleted == fold->count;
+}
+
+void hf_fold_end(hf_fold *fold)
+{
+    hf_survivors_done(&fold->survivors);
+    hf_mem_free(fold->records);
+    fold->records = NULL;
+    fold->now = fold->before = (hf_fold_progress){ .stage = HF_FOLD_IDLE };
+}

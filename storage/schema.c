@@ -1,0 +1,49 @@
+/* schema.c - what the data of a store says about itself, against its marker.
+ *
+ * The marker can be read without LMDB, the rows travel with the data: a data file
+ * put beside another store's marker is found out here. Any thread. */
+#include "storage/schema.h"
+
+#include "storage/error.h"
+#include "storage/marker.h"
+#include "storage/random.h"
+#include "storage/row.h"
+
+int hf_schema_write(hf_txn *txn, const uint8_t *uuid)
+{
+    hf_rowbuf buf = { 0 };
+    hf_key    key;
+
+    int err = hf_meta_put(txn, "format", HF_FORMAT);
+    if (!err)
+        err = hf_meta_put(txn, "seed", hf_random());
+    if (!err) {
+        hf_key_text(&key, "uuid");
+        err = hf_row_put(txn, HF_IN_META, &key, hf_view(uuid, 16), &buf);
+    }
+    hf_rowbuf_done(&buf);
+    return err;
+}
+
+int hf_schema_check(hf_txn *txn, const char *directory, const uint8_t *uuid)
+{
+    hf_key   key;
+    hf_bytes found;
+    uint64_t format;
+
+    int err = hf_meta_get(txn, "format", 0, &format);
+    if (!err)
+        err = hf_format_check(directory, format > UINT32_MAX ? UINT32_MAX : (uint32_t)format);
+    if (err)
+        return err;
+    hf_key_text(&key, "uuid");
+    err = hf_row_get(txn, HF_IN_META, &key, &found);
+    if (err && err != HF_ENOTFOUND)
+        return err;
+    if (err || !format || found.len != 16)
+        return hf_error(HF_ECORRUPT, "store %s lacks its first rows; see holdfast salvage",
+                        directory);
+    if (memcmp(found.data, uuid, 16))
+        return hf_error(HF_ECORRUPT, "%s: marker and data are of two different stores", directory);
+    return HF_OK;
+}

@@ -1,0 +1,97 @@
+/* segment.c - gather entries for a commit.
+ *
+ * A segment is a buffer of whole entries for one shard, made by whoever has
+ * something to say; a group lists the segments of one commit. Both fail only
+ * for want of memory, and are then as they were. Any thread, one at a time. */
+#include "storage/log.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+int hf_segment_add(hf_segment *segment, const hf_entry *entry)
+{
+    size_t size = hf_entry_size(entry);
+    if (size > UINT32_MAX - segment->len)
+        return hf_error(HF_ETOOBIG, "an entry of %zu bytes", size);
+    if (segment->len + size > segment->room) {
+        size_t room = segment->room ? (size_t)segment->room * 2 : 256;
+        if (room < segment->len + size)
+            room = segment->len + size;
+        uint8_t *data = hf_mem_grow(segment->data, room);
+        if (!data)
+            return hf_error(HF_ENOMEM, "a batch of %zu bytes", room);
+        segment->data = data;
+        segment->room = (uint32_t)room;
+    }
+    segment->len += (uint32_t)hf_entry_encode(entry, segment->data + segment->len);
+    segment->count++;
+    if (hf_entry_is_message(entry->op))
+        segment->messages++;
+    if (entry->op != HF_OP_SEND && entry->op != HF_OP_DONE)
+        segment->keeps++;
+    return HF_OK;
+}
+
+void hf_segment_done(hf_segment *segment)
+{
+    hf_mem_free(segment->data);
+    memset(segment, 0, sizeof *segment);
+}
+
+static int grow(void *array, uint32_t count, uint32_t *room, size_t size)
+{
+    void *old, *grown;
+    if (count < *room)
+        return HF_OK;
+    memcpy(&old, array, sizeof old);
+    uint32_t more = *room ? *room * 2 : 64;
+    grown = hf_mem_grow(old, more * size);
+    if (!grown)
+        return hf_error(HF_ENOMEM, "a group");
+    memcpy(array, &grown, sizeof grown);
+    *room = more;
+    return HF_OK;
+}
+
+int hf_group_add(hf_group *g, hf_segment *segment)
+{
+    int err = grow(&g->segments, g->segment_count, &g->segment_room, sizeof(*g->segments));
+    if (err)
+        return err;
+    g->segments[g->segment_count++] = segment;
+    g->bytes += segment->len;
+    return HF_OK;
+}
+
+int hf_group_done(hf_group *g, uint64_t first, uint32_t count)
+{
+    int err = grow(&g->done, g->done_count, &g->done_room, sizeof *g->done);
+    if (err)
+        return err;
+    g->done[g->done_count++] = (hf_range){ first, count };
+    g->bytes += HF_ENTRY_HEAD;
+    return HF_OK;
+}
+
+int hf_group_named(hf_group *g, uint64_t id)
+{
+    int err = grow(&g->named, g->named_count, &g->named_room, sizeof *g->named);
+    if (err)
+        return err;
+    g->named[g->named_count++] = (hf_range){ id, 1 };
+    return HF_OK;
+}
+
+void hf_group_clear(hf_group *g)
+{
+    g->segment_count = g->done_count = g->named_count = 0;
+    g->bytes = 0;
+}
+
+void hf_group_free(hf_group *g)
+{
+    hf_mem_free(g->segments);
+    hf_mem_free(g->done);
+    hf_mem_free(g->named);
+    memset(g, 0, sizeof *g);
+}

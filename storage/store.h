@@ -1,0 +1,111 @@
+/* store.h - one store directory: its lock, its marker, its LMDB environment.
+ *
+ * The only file that knows LMDB is store.c. Everyone else speaks of a *disk*
+ * (an open store), its *tables*, *transactions* and *cursors*.
+ *
+ * A commit has three outcomes:
+ *   HF_OK        it is synced to disk;
+ *   HF_EFULL     it is certainly not there, for want of space: try again later
+ *                (ENOSPC, MDB_MAP_FULL, EFBIG, EDQUOT, and EIO only if the file
+ *                system has then less free space than the transaction needs);
+ *   HF_EUNKNOWN  it may or may not be there: the disk is dead from now on and
+ *                every further call on it answers HF_EUNKNOWN (fail-stop). */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include "engine/holdfast.h"
+
+#include <stdbool.h>
+
+typedef struct hf_disk   hf_disk;
+typedef struct hf_txn    hf_txn;
+typedef struct hf_cursor hf_cursor;
+
+typedef enum hf_table {
+    HF_IN_LOG,         /* position -> record of entries */
+    HF_IN_INBOX,       /* actor, place -> waiting message */
+    HF_IN_STATE,       /* actor -> image */
+    HF_IN_ALARMS,      /* due, generation -> actor, name */
+    HF_IN_ALARM_NAMES, /* actor, name -> due, generation, body */
+    HF_IN_DEAD,        /* id -> dead message */
+    HF_IN_STEPS,       /* id, generation, number -> step */
+    HF_IN_PAUSES,      /* what -> since, why */
+    HF_IN_META,        /* name -> value */
+    HF_TABLES       /* how many there are */
+} hf_table;
+
+/* HF_LOOK: read-only, beside a living engine or without one; takes no lock,
+ * creates nothing. */
+enum { HF_LOOK = 1 };
+
+typedef struct hf_disk_options {
+    uint64_t store_max; /* bytes of data the store may hold [64 GiB] */
+    uint64_t reserve;   /* bytes of map above store_max [store_max / 8, at least
+                           16 MiB]: what a full store still needs to shrink */
+    uint32_t flags;     /* HF_LOOK or 0 */
+    uint32_t lmdb_unsafe; /* test only: MDB_NOSYNC, MDB_NOMETASYNC bits */
+} hf_disk_options;
+
+/* Open the store at `path`, creating it (in a temporary directory, synced,
+ * renamed, parent synced) if nothing is there. Errors: HF_EBUSY (detail names
+ * the pid), HF_EVERSION, HF_ECORRUPT, HF_ENOTFOUND (HF_LOOK only), HF_EFULL,
+ * HF_EINVAL (a file or a foreign directory is there), HF_EIO, HF_ENOMEM. */
+int  hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *options);
+void hf_disk_close(hf_disk *disk); /* NULL is fine; ends no transactions */
+
+const char    *hf_disk_path(const hf_disk *disk);
+const uint8_t *hf_disk_uuid(const hf_disk *disk); /* 16 bytes, from the marker */
+int            hf_disk_forked(const hf_disk *disk); /* HF_EFORK in a child, else HF_OK */
+
+/* Write the file `last-stop` (time, pid, code, text), synced as well as may be:
+ * called when the engine had to stop by itself, so it never fails. And read it:
+ * HF_ENOTFOUND when there is none. Removed by hf_disk_forget_stop. */
+void hf_disk_note_stop(hf_disk *disk, int err, const char *text);
+int  hf_disk_last_stop(const hf_disk *disk, char *text, size_t size);
+void hf_disk_forget_stop(hf_disk *disk);
+
+/* Space. free_bytes: pages inside the file that no version uses any more;
+ * tail_bytes: allocated beyond the end of the file for us alone. */
+typedef struct hf_space {
+    uint64_t file_bytes, free_bytes, tail_bytes, map_bytes, disk_free_bytes;
+} hf_space;
+int hf_disk_space(hf_disk *disk, hf_space *space);
+
+/* Make sure that `want` bytes can be written whatever others do to the file
+ * system: free pages in the file plus allocated tail, within the map. True if
+ * so. Cheap when nothing changed (at most one look at the free list per call). */
+bool hf_disk_headroom(hf_disk *disk, uint64_t want);
+
+/* Stale readers of dead processes are swept; returns how many there were. */
+int hf_disk_sweep(hf_disk *disk);
+
+/* ---- Transactions. One write transaction at a time, used by the thread that
+ * began it. Read transactions see one committed moment; keep them short. */
+int  hf_txn_write(hf_disk *disk, hf_txn **txn);
+int  hf_txn_read(hf_disk *disk, hf_txn **txn);
+int  hf_txn_commit(hf_txn *txn); /* ends it in every case */
+void hf_txn_abort(hf_txn *txn);  /* NULL is fine */
+
+/* What a put or delete reports: HF_OK, HF_ENOTFOUND (get, del), HF_EFULL,
+ * HF_ENOMEM, HF_ECORRUPT, HF_EUNKNOWN. After HF_EFULL and worse abort. */
+int hf_txn_get(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes *value);
+int hf_txn_put(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes value);
+int hf_txn_append(hf_txn *txn, hf_table table, hf_bytes key, size_t len, void **room);
+int hf_txn_del(hf_txn *txn, hf_table table, hf_bytes key);
+int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows);
+
+/* ---- Cursors, for runs of keys in order. They end before their transaction.
+ * Keys and values that come back live until the next write or the end of the
+ * transaction. */
+int  hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor);
+void hf_cursor_close(hf_cursor *cursor);
+int  hf_cursor_seek(hf_cursor *cursor, hf_bytes key, hf_bytes *found, hf_bytes *value); /* first >= key */
+int  hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
+int  hf_cursor_prev(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
+int  hf_cursor_first(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
+int  hf_cursor_last(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
+int  hf_cursor_get(hf_cursor *cursor, hf_bytes key, hf_bytes *value); /* exactly key */
+int  hf_cursor_put(hf_cursor *cursor, hf_bytes key, hf_bytes value);
+int  hf_cursor_del(hf_cursor *cursor); /* the row it stands on; next goes on behind it */
+
+#endif

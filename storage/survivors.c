@@ -1,0 +1,447 @@
+/* survivors.c - collect the facts of some records and sort them for the tables.
+ *
+ * Happy path: walk the records, note one item per fact and table (24 bytes,
+ * pointing into the record), sort by the upper half of the hash with a radix
+ * sort, mend the rare ties, order inside an actor by place or name.
+ * Fails for want of memory, or when a record's entries can't be read. Runs on
+ * any thread, off the path of a waiting commit. */
+#include "storage/survivors.h"
+
+#include "storage/assert.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+
+#include <stdlib.h>
+
+typedef struct collector {
+    hf_survivors *out;
+    const char   *type_text; /* the last type seen: most come in runs */
+    uint32_t      type_last;
+} collector;
+
+/* ---- Collecting */
+
+static int note_type(collector *c, const hf_entry *e, uint32_t *type)
+{
+    hf_survivors *s = c->out;
+    size_t len = hf_address_type_len(e->to, e->to_len);
+    if (len > HF_TYPE_MAX)
+        return hf_error(HF_ECORRUPT, "an entry names the actor \"%s\"", e->to);
+    for (uint32_t i = 0; i < s->type_count; i++) {
+        uint32_t at = (c->type_last + i) % s->type_count;
+        if (strncmp(s->types[at], e->to, len) == 0 && !s->types[at][len]) {
+            *type = c->type_last = at;
+            return HF_OK;
+        }
+    }
+    if (s->type_count == HF_SURVIVOR_TYPES)
+        return hf_error(HF_ECORRUPT, "more than %d actor types", HF_SURVIVOR_TYPES);
+    if ((s->type_count & (s->type_count - 1)) == 0) {
+        void *types = hf_mem_grow(s->types, (s->type_count ? s->type_count * 2 : 1) * sizeof *s->types);
+        if (!types)
+            return hf_error(HF_ENOMEM, "actor types");
+        s->types = types;
+    }
+    memset(s->types[s->type_count], 0, sizeof *s->types);
+    memcpy(s->types[s->type_count], e->to, len);
+    *type = c->type_last = s->type_count++;
+    return HF_OK;
+}
+
+static int add(collector *c, hf_table table, const hf_survivor *item)
+{
+    hf_survivor_list *list = &c->out->table[table];
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 1024;
+        void *items = hf_mem_grow(list->items, room * sizeof *list->items);
+        if (!items)
+            return hf_error(HF_ENOMEM, "survivors of the window");
+        list->items = items;
+        list->room = room;
+    }
+    list->items[list->count++] = *item;
+    return HF_OK;
+}
+
+static int add_by_id(collector *c, hf_table table, const hf_survivor *item, uint64_t id)
+{
+    hf_survivor copy = *item;
+    copy.hash = id;
+    copy.type = 0;
+    return add(c, table, &copy);
+}
+
+static int add_message_end(collector *c, const hf_entry *e, const hf_survivor *item)
+{
+    int err = add(c, HF_IN_INBOX, item);
+    if (!err && e->op == HF_OP_DEAD)
+        err = add_by_id(c, HF_IN_DEAD, item, e->id);
+    if (!err && e->op == HF_OP_REQUEUE)
+        err = add_by_id(c, HF_IN_DEAD, item, e->id);
+    if (!err && e->op == HF_OP_ACK && e->flags & HF_ENTRY_PURGES)
+        err = add_by_id(c, HF_IN_STEPS, item, e->id);
+    return err;
+}
+
+/* Note what one entry does to which tables. */
+static int collect_entry(collector *c, const hf_entry *e, hf_survivor *item, bool done)
+{
+    uint64_t position = hf_survivor_position(c->out, item);
+    uint32_t type = 0;
+    int err = e->to_len && e->op != HF_OP_PAUSE && e->op != HF_OP_RESUME
+        ? note_type(c, e, &type) : HF_OK;
+    item->type = type & 0x7ffu;
+    if (!err && e->op == HF_OP_DUE)
+        err = add(c, HF_IN_ALARM_NAMES, item);
+    if (err)
+        return err;
+    switch (e->op) {
+    case HF_OP_SEND:
+    case HF_OP_DUE:
+        if (done && position >= c->out->applied)
+            return HF_OK;
+        c->out->messages += !done;
+        item->gone = done;
+        return add(c, HF_IN_INBOX, item);
+    case HF_OP_DONE:
+        return HF_OK;
+    case HF_OP_ACK:
+    case HF_OP_RETRY:
+    case HF_OP_DEAD:
+    case HF_OP_REQUEUE:
+        return add_message_end(c, e, item);
+    case HF_OP_SAVE:
+    case HF_OP_FORGET:
+        return add(c, HF_IN_STATE, item);
+    case HF_OP_ALARM:
+    case HF_OP_CANCEL:
+        return add(c, HF_IN_ALARM_NAMES, item);
+    case HF_OP_PURGE:
+        err = add_by_id(c, HF_IN_STEPS, item, e->id);
+        return err ? err : add_by_id(c, HF_IN_DEAD, item, e->id);
+    case HF_OP_STEP:
+        return add_by_id(c, HF_IN_STEPS, item, e->id);
+    default:
+        return add(c, HF_IN_PAUSES, item);
+    }
+}
+
+/* Most entries of most windows are SENDs that are done: their size is all we
+ * want of them, and a SEND without extra fields tells it in its head. */
+static size_t skip_done(const uint8_t *at, size_t left)
+{
+    if (left < HF_ENTRY_HEAD || at[0] != HF_OP_SEND || at[1] & HF_ENTRY_EXTRA)
+        return 0;
+    size_t size = HF_ENTRY_HEAD + (size_t)hf_get32(at + 4) + (at[2] ? at[2] + 1u : 0)
+        + (at[3] ? at[3] + 1u : 0);
+    size = (size + 15) & ~(size_t)15;
+    return size <= left ? size : 0;
+}
+
+static int collect_record(collector *c, uint32_t number)
+{
+    const hf_record *r = c->out->records[number];
+    if (!r->data)
+        return HF_OK; /* nothing of it was left */
+    const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    for (uint32_t index = 0; index < r->count; index++) {
+        bool done = hf_record_is_done(r, index);
+        size_t size = done && r->base >= c->out->applied ? skip_done(at, (size_t)(end - at)) : 0;
+        if (!size) {
+            hf_entry e;
+            size = hf_entry_decode(at, (size_t)(end - at), &e);
+            if (!size)
+                return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
+                                (unsigned long long)(r->base + index));
+            hf_survivor item = { .hash = e.hash, .entry = at, .record = number,
+                                 .index = index & 0xfffff };
+            int err = collect_entry(c, &e, &item, done);
+            if (err)
+                return err;
+        }
+        at += size;
+    }
+    return HF_OK;
+}
+
+/* ---- Sorting */
+
+enum { DIGIT = 11, BUCKETS = 1 << DIGIT };
+
+static uint32_t digit_of(const hf_survivor *item, unsigned pass)
+{
+    return pass == 3 ? item->type : (uint32_t)(item->hash >> (31 + pass * DIGIT)) & (BUCKETS - 1);
+}
+
+static void radix_pass(const hf_survivor *from, hf_survivor *to, size_t count, unsigned pass)
+{
+    size_t starts[BUCKETS] = { 0 }, sum = 0;
+    for (size_t i = 0; i < count; i++)
+        starts[digit_of(&from[i], pass)]++;
+    for (size_t b = 0; b < BUCKETS; b++) {
+        size_t n = starts[b];
+        starts[b] = sum;
+        sum += n;
+    }
+    for (size_t i = 0; i < count; i++)
+        to[starts[digit_of(&from[i], pass)]++] = from[i];
+}
+
+static const char *address_of(const hf_survivor *item, uint8_t *len)
+{
+    *len = item->entry[2];
+    return (const char *)item->entry + HF_ENTRY_HEAD + hf_get32(item->entry + 4);
+}
+
+/* As the keys of an actor's rows compare. */
+static int compare_actors(const hf_survivor *a, const hf_survivor *b)
+{
+    if (a->type != b->type)
+        return a->type < b->type ? -1 : 1;
+    if (a->hash != b->hash)
+        return a->hash < b->hash ? -1 : 1;
+    uint8_t la, lb;
+    const char *ta = address_of(a, &la), *tb = address_of(b, &lb);
+    int order = memcmp(ta, tb, la < lb ? la : lb);
+    return order ? order : (la > lb) - (la < lb);
+}
+
+/* By message id or, among pauses, by what is paused; then by position. */
+static int compare_plain(const void *pa, const void *pb)
+{
+    const hf_survivor *a = pa, *b = pb;
+    if (a->entry[0] == HF_OP_PAUSE || a->entry[0] == HF_OP_RESUME) {
+        uint8_t la, lb;
+        int order = strcmp(address_of(a, &la), address_of(b, &lb));
+        if (order)
+            return order;
+    } else if (a->hash != b->hash) {
+        return a->hash < b->hash ? -1 : 1;
+    }
+    if (a->record != b->record)
+        return a->record < b->record ? -1 : 1;
+    return (a->index > b->index) - (a->index < b->index);
+}
+
+/* Nearly sorted already: only neighbours with equal digits can be wrong. */
+static void mend(hf_survivor_list *list)
+{
+    for (size_t i = 1; i < list->count; i++) {
+        hf_survivor item = list->items[i];
+        size_t at = i;
+        for (; at && compare_actors(&list->items[at - 1], &item) > 0; at--)
+            list->items[at] = list->items[at - 1];
+        if (at != i)
+            list->items[at] = item;
+    }
+}
+
+static int sort_table(hf_survivors *s, hf_table table)
+{
+    hf_survivor_list *list = &s->table[table];
+    if (table != HF_IN_STATE && table != HF_IN_INBOX && table != HF_IN_ALARM_NAMES) {
+        if (list->count)
+            qsort(list->items, list->count, sizeof *list->items, compare_plain);
+        return HF_OK;
+    }
+    if (list->count > 64) {
+        hf_survivor *other = hf_mem_alloc(list->count * sizeof *other);
+        if (!other)
+            return hf_error(HF_ENOMEM, "sorting the window");
+        for (unsigned pass = 0; pass < (s->type_count > 1 ? 4u : 3u); pass++) {
+            radix_pass(list->items, other, list->count, pass);
+            hf_survivor *swap = list->items;
+            list->items = other;
+            other = swap;
+        }
+        list->room = list->count;
+        hf_mem_free(other);
+    }
+    mend(list);
+    return HF_OK;
+}
+
+typedef struct ordered {
+    const hf_survivors *s;
+    hf_survivor         item;
+    uint64_t            place;
+    const char         *name;
+} ordered;
+
+static int compare_ordered(const void *pa, const void *pb)
+{
+    const ordered *a = pa, *b = pb;
+    if (a->place != b->place)
+        return a->place < b->place ? -1 : 1;
+    int order = strcmp(a->name, b->name);
+    if (order)
+        return order;
+    uint64_t x = hf_survivor_position(a->s, &a->item), y = hf_survivor_position(b->s, &b->item);
+    return (x > y) - (x < y);
+}
+
+static ordered order_of(const hf_survivors *s, hf_table table, const hf_survivor *item)
+{
+    ordered o = { s, *item, 0, "" };
+    hf_entry e;
+    if (table == HF_IN_INBOX && item->entry[0] == HF_OP_SEND) {
+        o.place = hf_survivor_position(s, item);
+        return o;
+    }
+    hf_survivor_entry(s, item, &e);
+    if (table == HF_IN_INBOX)
+        o.place = e.place;
+    else
+        o.name = e.name;
+    return o;
+}
+
+/* Inside one actor: by place in the inbox, by name among alarms. */
+static int sort_inside(hf_survivors *s, hf_table table, size_t from, size_t to)
+{
+    hf_survivor *items = s->table[table].items;
+    bool sorted = true;
+    ordered last = order_of(s, table, &items[from]);
+    for (size_t i = from + 1; i < to && sorted; i++) {
+        ordered next = order_of(s, table, &items[i]);
+        sorted = compare_ordered(&last, &next) < 0;
+        last = next;
+    }
+    if (sorted)
+        return HF_OK;
+    ordered *all = hf_mem_alloc((to - from) * sizeof *all);
+    if (!all)
+        return hf_error(HF_ENOMEM, "sorting an actor's messages");
+    for (size_t i = from; i < to; i++)
+        all[i - from] = order_of(s, table, &items[i]);
+    qsort(all, to - from, sizeof *all, compare_ordered);
+    for (size_t i = from; i < to; i++)
+        items[i] = all[i - from].item;
+    hf_mem_free(all);
+    return HF_OK;
+}
+
+static int sort_actors_inside(hf_survivors *s, hf_table table)
+{
+    hf_survivor_list *list = &s->table[table];
+    for (size_t from = 0, to; from < list->count; from = to) {
+        for (to = from + 1; to < list->count; to++)
+            if (compare_actors(&list->items[from], &list->items[to]) != 0)
+                break;
+        int err = to - from > 1 ? sort_inside(s, table, from, to) : HF_OK;
+        if (err)
+            return err;
+    }
+    return HF_OK;
+}
+
+/* Types got their numbers as they came; now number them as they sort. */
+static void rank_types(hf_survivors *s)
+{
+    uint16_t rank[HF_SURVIVOR_TYPES + 1];
+    if (s->type_count < 2)
+        return;
+    for (uint32_t i = 0; i < s->type_count; i++) {
+        rank[i] = 0;
+        for (uint32_t j = 0; j < s->type_count; j++)
+            rank[i] = (uint16_t)(rank[i] + (strcmp(s->types[j], s->types[i]) < 0));
+    }
+    for (int t = 0; t < HF_TABLES; t++)
+        for (size_t i = 0; i < s->table[t].count; i++)
+            s->table[t].items[i].type = rank[s->table[t].items[i].type] & 0x7ffu;
+}
+
+int hf_survivors_collect(hf_survivors *s, hf_record *const *records, uint32_t count,
+                         uint64_t applied)
+{
+    memset(s, 0, sizeof *s);
+    s->applied = applied;
+    s->record_count = count;
+    s->records = hf_mem_alloc((count + 1) * sizeof(*s->records));
+    int err = s->records ? HF_OK : hf_error(HF_ENOMEM, "records of the window");
+    collector c = { .out = s };
+    for (uint32_t i = 0; !err && i < count; i++) {
+        s->records[i] = records[i];
+        err = collect_record(&c, i);
+    }
+    if (!err)
+        rank_types(s);
+    for (int t = 0; !err && t < HF_TABLES; t++)
+        err = sort_table(s, (hf_table)t);
+    if (!err)
+        err = sort_actors_inside(s, HF_IN_INBOX);
+    if (!err)
+        err = sort_actors_inside(s, HF_IN_ALARM_NAMES);
+    if (err)
+        hf_survivors_done(s);
+    return err;
+}
+
+void hf_survivors_done(hf_survivors *s)
+{
+    for (int t = 0; t < HF_TABLES; t++)
+        hf_mem_free(s->table[t].items);
+    hf_mem_free(s->records);
+    hf_mem_free(s->types);
+    memset(s, 0, sizeof *s);
+}
+
+/* ---- Reading */
+
+size_t hf_survivor_entry(const hf_survivors *s, const hf_survivor *item, hf_entry *e)
+{
+    const hf_record *r = s->records[item->record];
+    size_t left = (size_t)(r->data + r->size - item->entry);
+    size_t size = hf_entry_decode(item->entry, left, e);
+    HF_ASSERT(size); /* it was read before */
+    if (hf_entry_is_message(e->op))
+        e->id = e->place = hf_survivor_position(s, item);
+    if (e->op == HF_OP_ALARM)
+        e->generation = hf_survivor_position(s, item);
+    return size;
+}
+
+static void key_of(const hf_survivors *s, hf_table table, const hf_survivor *item, hf_key *key)
+{
+    uint8_t len;
+    const char *to = address_of(item, &len);
+    hf_entry e;
+    switch (table) {
+    case HF_IN_STATE:
+        hf_key_actor(key, to, len, item->hash);
+        return;
+    case HF_IN_INBOX:
+        if (item->entry[0] == HF_OP_SEND) {
+            hf_key_place(key, to, len, item->hash, hf_survivor_position(s, item));
+            return;
+        }
+        hf_survivor_entry(s, item, &e);
+        hf_key_place(key, to, len, item->hash, e.place);
+        return;
+    case HF_IN_ALARM_NAMES:
+        hf_survivor_entry(s, item, &e);
+        hf_key_name(key, &e);
+        return;
+    case HF_IN_PAUSES:
+        hf_survivor_entry(s, item, &e);
+        hf_key_text(key, e.to);
+        return;
+    default:
+        hf_key_number(key, item->hash);
+        return;
+    }
+}
+
+size_t hf_survivors_run(const hf_survivors *s, hf_table table, size_t from, hf_key *key)
+{
+    const hf_survivor_list *list = &s->table[table];
+    size_t to = from + 1;
+    key_of(s, table, &list->items[from], key);
+    for (; to < list->count && list->items[to].hash == list->items[from].hash; to++) {
+        hf_key next;
+        key_of(s, table, &list->items[to], &next);
+        if (next.len != key->len || memcmp(next.bytes, key->bytes, key->len) != 0)
+            break;
+    }
+    return to;
+}

@@ -1,0 +1,342 @@
+/* view.c - read a store without being its writer.
+ *
+ * Happy path: begin a snapshot, adopt the log's records where they lie, sort
+ * their facts as a fold would, and merge them with the table while walking.
+ * Damage in the log or in a row that is touched ends the walk with HF_ECORRUPT.
+ * One thread; nothing is written. */
+#include "storage/view.h"
+
+#include "storage/assert.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+
+struct hf_view_of {
+    hf_txn      *txn;
+    hf_window    window;
+    hf_survivors survivors;
+    hf_rowbuf    buf;
+    uint64_t     seed, folding, next;
+};
+
+static int mark_entries(hf_view_of *view, hf_record *r)
+{
+    const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    for (uint32_t i = 0; i < r->count; i++) {
+        hf_entry e;
+        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
+        if (!size)
+            return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
+                            (unsigned long long)(r->base + i));
+        r->live += hf_entry_is_message(e.op) ? 1 : 0;
+        r->keep = 1;
+        if (e.op == HF_OP_DONE)
+            hf_window_mark(&view->window, e.hash, e.count);
+        else if (e.op == HF_OP_ACK || e.op == HF_OP_DEAD)
+            hf_window_mark(&view->window, e.id, 1);
+        at += size;
+    }
+    return HF_OK;
+}
+
+static int adopt(hf_view_of *view, hf_bytes key, hf_bytes value)
+{
+    hf_record_head head;
+    if (key.len != 8)
+        return hf_error(HF_ECORRUPT, "a log record has a key of %zu bytes", key.len);
+    uint64_t position = hf_get64_key(key.data);
+    int err = hf_record_check(value.data, value.len, position, &head);
+    if (err)
+        return err;
+    hf_record *r = hf_window_record(&view->window, position,
+                                    (uint8_t *)(uintptr_t)value.data, 0, &head);
+    if (!r)
+        return hf_error(HF_ENOMEM, "the window");
+    err = mark_entries(view, r);
+    if (!err)
+        err = hf_window_push(&view->window, r);
+    if (err)
+        hf_record_free(&view->window, r);
+    else if (view->next < position + head.count)
+        view->next = position + head.count;
+    return err;
+}
+
+static int load_log(hf_view_of *view)
+{
+    hf_cursor *cursor;
+    hf_bytes key, value;
+    int err = hf_cursor_open(view->txn, HF_IN_LOG, &cursor);
+    if (err)
+        return err;
+    for (err = hf_cursor_first(cursor, &key, &value); !err;
+         err = hf_cursor_next(cursor, &key, &value))
+        if ((err = adopt(view, key, value)))
+            break;
+    hf_cursor_close(cursor);
+    if (err != HF_ENOTFOUND)
+        return err;
+    hf_record **records = hf_mem_alloc((view->window.count + 1) * sizeof(*records));
+    if (!records)
+        return hf_error(HF_ENOMEM, "the window");
+    for (uint32_t i = 0; i < view->window.count; i++)
+        records[i] = hf_window_at(&view->window, i);
+    err = hf_survivors_collect(&view->survivors, records, view->window.count, view->folding);
+    hf_mem_free(records);
+    return err;
+}
+
+int hf_view_open(hf_view_of **out, hf_disk *disk)
+{
+    hf_view_of *view = hf_mem_zero(1, sizeof *view);
+    if (!view)
+        return hf_error(HF_ENOMEM, "a view");
+    hf_window_init(&view->window, 0);
+    int err = hf_txn_read(disk, &view->txn);
+    if (!err)
+        err = hf_meta_get(view->txn, "seed", 0, &view->seed);
+    if (!err)
+        err = hf_meta_get(view->txn, "folding", 0, &view->folding);
+    if (!err)
+        err = hf_meta_get(view->txn, "next", 1, &view->next);
+    if (!err)
+        err = load_log(view);
+    if (err) {
+        hf_view_close(view);
+        return err;
+    }
+    *out = view;
+    return HF_OK;
+}
+
+void hf_view_close(hf_view_of *view)
+{
+    if (!view)
+        return;
+    hf_survivors_done(&view->survivors);
+    hf_window_done(&view->window);
+    hf_rowbuf_done(&view->buf);
+    hf_txn_abort(view->txn);
+    hf_mem_free(view);
+}
+
+static int compare_keys(hf_bytes a, hf_bytes b)
+{
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int load_row(void *user, hf_table table, const hf_key *key, hf_bytes *payload)
+{
+    return hf_row_get(user, table, key, payload);
+}
+
+/* A walk: the table's cursor on one side, the window's facts on the other. */
+typedef struct walk {
+    hf_view_of *view;
+    hf_table    table;
+    hf_cursor  *cursor;
+    hf_bytes    key, value;   /* the table's next row; key.data NULL: no more */
+    size_t      from, to;     /* the window's next run */
+    hf_key      run;
+    hf_row_fn   each;
+    void       *user;
+} walk;
+
+static void next_run(walk *w)
+{
+    const hf_survivors *s = &w->view->survivors;
+    w->from = w->to;
+    if (w->from < s->table[w->table].count)
+        w->to = hf_survivors_run(s, w->table, w->from, &w->run);
+}
+
+static bool has_run(const walk *w)
+{
+    return w->from < w->view->survivors.table[w->table].count;
+}
+
+static int next_row(walk *w, int err)
+{
+    if (err)
+        w->key = hf_view(NULL, 0);
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+static int show_row(walk *w)
+{
+    hf_bytes payload;
+    int err = hf_row_open(w->table, w->key, w->value, &payload);
+    return err ? err : w->each(w->user, w->key, payload);
+}
+
+static int show_run(walk *w)
+{
+    hf_view_of *view = w->view;
+    hf_fate fate;
+    int err = hf_fate_of(&view->survivors, w->table, w->from, w->to, &w->run, load_row, view->txn,
+                         &view->buf, &fate);
+    if (!err && fate.verdict == HF_FATE_PUT)
+        err = w->each(w->user, hf_key_bytes(&w->run), hf_view(view->buf.bytes + 1, fate.len));
+    return err;
+}
+
+/* The facts say nothing after all (an alarm that was replaced): the row stands. */
+static int show_both(walk *w)
+{
+    hf_view_of *view = w->view;
+    hf_fate fate;
+    int err = hf_fate_of(&view->survivors, w->table, w->from, w->to, &w->run, load_row, view->txn,
+                         &view->buf, &fate);
+    if (err || fate.verdict == HF_FATE_GONE)
+        return err;
+    if (fate.verdict == HF_FATE_NONE)
+        return show_row(w);
+    return w->each(w->user, hf_key_bytes(&w->run), hf_view(view->buf.bytes + 1, fate.len));
+}
+
+static int walk_on(walk *w)
+{
+    int err = HF_OK;
+    while (!err && (w->key.data || has_run(w))) {
+        int order = !w->key.data ? 1 : !has_run(w) ? -1 : compare_keys(w->key, hf_key_bytes(&w->run));
+        err = order < 0 ? show_row(w) : order > 0 ? show_run(w) : show_both(w);
+        if (!err && order <= 0)
+            err = next_row(w, hf_cursor_next(w->cursor, &w->key, &w->value));
+        if (!err && order >= 0)
+            next_run(w);
+    }
+    return err;
+}
+
+int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_row_fn each, void *user)
+{
+    walk w = { .view = view, .table = table, .each = each, .user = user };
+    static const uint8_t zero[1] = { 0 };
+    int err = hf_cursor_open(view->txn, table, &w.cursor);
+    if (err)
+        return err;
+    err = from.len ? hf_cursor_seek(w.cursor, from, &w.key, &w.value)
+                   : hf_cursor_first(w.cursor, &w.key, &w.value);
+    err = next_row(&w, err);
+    if (!from.data)
+        from.data = zero;
+    next_run(&w);
+    while (!err && has_run(&w) && compare_keys(hf_key_bytes(&w.run), from) < 0)
+        next_run(&w);
+    if (!err)
+        err = walk_on(&w);
+    hf_cursor_close(w.cursor);
+    return err;
+}
+
+typedef struct exact {
+    hf_view_of *view;
+    hf_bytes    key;
+    hf_bytes   *payload;
+    int         found;
+} exact;
+
+enum { STOP = 1 };
+
+static int take_exact(void *user, hf_bytes key, hf_bytes payload)
+{
+    exact *x = user;
+    if (compare_keys(key, x->key) == 0) {
+        *x->payload = payload;
+        x->found = 1;
+    }
+    return STOP;
+}
+
+int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payload)
+{
+    exact x = { view, key, payload, 0 };
+    int err = hf_view_walk(view, table, key, take_exact, &x);
+    if (err && err != STOP)
+        return err;
+    return x.found ? HF_OK : HF_ENOTFOUND;
+}
+
+typedef struct inbox_walk {
+    hf_key      actor;
+    uint64_t    after;
+    hf_entry_fn each;
+    void       *user;
+} inbox_walk;
+
+static int take_message(void *user, hf_bytes key, hf_bytes payload)
+{
+    inbox_walk *w = user;
+    hf_entry e;
+    const uint8_t *bytes = payload.data;
+    /* Another actor whose key begins alike has the same 64-bit hash: pass over. */
+    if (key.len < 8 || memcmp(key.data, w->actor.bytes, w->actor.len < key.len ? w->actor.len : key.len))
+        return STOP;
+    uint64_t place = hf_get64_key((const uint8_t *)key.data + key.len - 8);
+    if (key.len != w->actor.len + 8 || place <= w->after)
+        return HF_OK;
+    if (payload.len < 8 || !hf_entry_decode(bytes + 8, payload.len - 8, &e))
+        return hf_error(HF_ECORRUPT, "message at %llu can't be read", (unsigned long long)place);
+    e.place = place;
+    e.id = e.id ? e.id : place;
+    e.sent = e.sent ? e.sent : hf_get64(bytes);
+    return w->each(w->user, &e);
+}
+
+int hf_view_inbox(hf_view_of *view, const char *actor, uint64_t after, hf_entry_fn each, void *user)
+{
+    inbox_walk w = { .after = after, .each = each, .user = user };
+    hf_key from;
+    size_t len = strlen(actor);
+    uint64_t hash = hf_address_hash(view->seed, actor, len);
+    hf_key_actor(&w.actor, actor, len, hash);
+    hf_key_place(&from, actor, len, hash, after);
+    int err = hf_view_walk(view, HF_IN_INBOX, hf_key_bytes(&from), take_message, &w);
+    return err == STOP ? HF_OK : err;
+}
+
+int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *version)
+{
+    hf_key key;
+    hf_bytes payload;
+    size_t len = strlen(actor);
+    hf_key_actor(&key, actor, len, hf_address_hash(view->seed, actor, len));
+    int err = hf_view_get(view, HF_IN_STATE, hf_key_bytes(&key), &payload);
+    if (err)
+        return err;
+    if (payload.len < 8)
+        return hf_error(HF_ECORRUPT, "the state of %s is cut short", actor);
+    *version = hf_get64(payload.data);
+    *image = hf_view((const uint8_t *)payload.data + 8, payload.len - 8);
+    return HF_OK;
+}
+
+int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user)
+{
+    int err = HF_OK;
+    for (uint32_t i = 0; !err && i < view->window.count; i++) {
+        const hf_record *r = hf_window_at(&view->window, i);
+        const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+        for (uint32_t n = 0; !err && n < r->count; n++) {
+            hf_entry e;
+            size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
+            HF_ASSERT(size);
+            at += size;
+            if (hf_entry_is_message(e.op))
+                e.id = e.place = r->base + n;
+            e.sent = e.sent ? e.sent : r->time_ms;
+            err = each(user, &e);
+        }
+    }
+    return err;
+}
+
+uint64_t hf_view_seed(const hf_view_of *view)
+{
+    return view->seed;
+}
+
+uint64_t hf_view_next(const hf_view_of *view)
+{
+    return view->next;
+}

@@ -1,0 +1,42 @@
+/* view.h - one committed moment of a store: tables with the window laid over.
+ *
+ * For whoever is not the engine: another process, a tool, a test, a query. It
+ * works beside a living engine and without one, from one snapshot, and says
+ * exactly what a fold of everything would leave in the tables. */
+#ifndef STORAGE_VIEW_H
+#define STORAGE_VIEW_H
+
+#include "storage/fate.h"
+
+typedef struct hf_view_of hf_view_of;
+
+/* Take the snapshot. Keep it short: it pins pages. HF_ECORRUPT, HF_EVERSION,
+ * HF_ENOMEM, what hf_txn_read gives. One thread. */
+int  hf_view_open(hf_view_of **view, hf_disk *disk);
+void hf_view_close(hf_view_of *view);
+
+/* Walk the rows of a table as they truly are, in key order, from the first
+ * whose key is >= `from` (any length, may be empty). each: HF_OK goes on,
+ * anything else ends the walk and is returned. Not for HF_IN_LOG, HF_IN_ALARMS.
+ * key, payload: lent until each returns. */
+typedef int (*hf_row_fn)(void *user, hf_bytes key, hf_bytes payload);
+int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_row_fn each, void *user);
+
+/* One row: HF_OK or HF_ENOTFOUND. The payload lives until the next call. */
+int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payload);
+
+/* The waiting messages of an actor, in the order they will be handled, with a
+ * place above `after`. */
+typedef int (*hf_entry_fn)(void *user, const hf_entry *message);
+int hf_view_inbox(hf_view_of *view, const char *actor, uint64_t after, hf_entry_fn each, void *user);
+
+/* Its state; HF_ENOTFOUND when it has none. */
+int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *version);
+
+/* All entries of the window, oldest first: what `tail` and `verify` look at. */
+int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user);
+
+uint64_t hf_view_seed(const hf_view_of *view);
+uint64_t hf_view_next(const hf_view_of *view); /* the next position, as far as disk knows */
+
+#endif

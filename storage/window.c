@@ -1,0 +1,252 @@
+/* window.c - keep the records that are not folded yet, and what is done.
+ *
+ * Happy path: push a record, mark its messages as their turns are committed,
+ * trim gives the bytes back; what outlives the budget is sealed and folded.
+ * Fails only for want of memory, before anything changed. Owner's thread. */
+#include "storage/window.h"
+
+#include "storage/assert.h"
+#include "storage/entry.h"
+#include "storage/memory.h"
+
+void hf_window_init(hf_window *w, uint32_t readers)
+{
+    memset(w, 0, sizeof *w);
+    w->readers = readers;
+    w->idle_end = &w->idle;
+}
+
+uint8_t *hf_window_chunk(hf_window *w, size_t size, size_t *room)
+{
+    if (size > HF_RECORD_MAX / 4 && size <= HF_RECORD_MAX) {
+        *room = HF_RECORD_MAX;
+        if (w->spares)
+            return w->spare[--w->spares];
+        return hf_mem_alloc(HF_RECORD_MAX);
+    }
+    *room = size;
+    return hf_mem_alloc(size);
+}
+
+void hf_window_chunk_free(hf_window *w, uint8_t *chunk, size_t room)
+{
+    if (chunk && room == HF_RECORD_MAX && w->spares < sizeof w->spare / sizeof *w->spare)
+        w->spare[w->spares++] = chunk;
+    else
+        hf_mem_free(chunk);
+}
+
+/* Bytes of a record are no longer needed: by the owner, nor by any reader. */
+static void drop_data(hf_window *w, hf_record *r)
+{
+    if (r->data && !r->borrowed) {
+        w->held -= r->room;
+        hf_window_chunk_free(w, (uint8_t *)(uintptr_t)r->data, r->room);
+    }
+    r->data = NULL;
+}
+
+void hf_record_free(hf_window *w, hf_record *r)
+{
+    drop_data(w, r);
+    hf_mem_free(r->done);
+    hf_mem_free(r);
+}
+
+void hf_window_done(hf_window *w)
+{
+    for (uint32_t i = 0; i < w->count; i++)
+        hf_record_free(w, hf_window_at(w, i));
+    for (uint32_t i = 0; i < w->spares; i++)
+        hf_mem_free(w->spare[i]);
+    hf_mem_free(w->records);
+    memset(w, 0, sizeof *w);
+}
+
+hf_record *hf_window_record(hf_window *w, uint64_t base, uint8_t *data, size_t room,
+                            const hf_record_head *head)
+{
+    hf_record *r = hf_mem_zero(1, sizeof *r);
+    uint64_t *done = hf_mem_zero((head->count + 63) / 64 + 1, sizeof *done);
+    if (!r || !done) {
+        hf_mem_free(r);
+        hf_mem_free(done);
+        return NULL;
+    }
+    atomic_init(&r->next, NULL);
+    atomic_init(&r->passed, 0);
+    r->data = data;
+    r->room = room;
+    r->base = base;
+    r->done = done;
+    r->time_ms = head->time_ms;
+    r->count = head->count;
+    r->size = head->size;
+    r->runs = head->runs;
+    r->borrowed = room == 0;
+    if (!r->borrowed)
+        w->held += room;
+    return r;
+}
+
+static int grow(hf_window *w)
+{
+    uint32_t slots = w->slots ? w->slots * 2 : 64;
+    hf_record **records = hf_mem_alloc(slots * sizeof(*records));
+    if (!records)
+        return HF_ENOMEM;
+    for (uint32_t i = 0; i < w->count; i++)
+        records[i] = hf_window_at(w, i);
+    hf_mem_free(w->records);
+    w->records = records;
+    w->slots = slots;
+    w->first = 0;
+    return HF_OK;
+}
+
+static void enlist_idle(hf_window *w, hf_record *r)
+{
+    *w->idle_end = r;
+    w->idle_end = &r->idle;
+}
+
+int hf_window_push(hf_window *w, hf_record *r)
+{
+    if (w->count == w->slots) {
+        int err = grow(w);
+        if (err)
+            return err;
+    }
+    HF_ASSERT(!w->count || hf_window_at(w, w->count - 1)->base < r->base);
+    w->records[(w->first + w->count) & (w->slots - 1)] = r;
+    w->count++;
+    w->bytes += r->size;
+    if (!r->live && !r->keep)
+        enlist_idle(w, r);
+    return HF_OK;
+}
+
+hf_record *hf_window_find(const hf_window *w, uint64_t position)
+{
+    uint32_t low = 0, high = w->count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        hf_record *r = hf_window_at(w, mid);
+        if (position < r->base)
+            high = mid;
+        else if (position >= r->base + r->count)
+            low = mid + 1;
+        else
+            return r;
+    }
+    return NULL;
+}
+
+/* Set `count` bits from `first`; returns how many were clear. */
+static uint32_t set_bits(uint64_t *bits, uint32_t first, uint32_t count)
+{
+    uint32_t fresh = 0;
+    while (count) {
+        uint32_t word = first >> 6, bit = first & 63;
+        uint32_t n = 64 - bit < count ? 64 - bit : count;
+        uint64_t mask = (n == 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1) << bit;
+        fresh += (uint32_t)__builtin_popcountll(mask & ~bits[word]);
+        bits[word] |= mask;
+        first += n;
+        count -= n;
+    }
+    return fresh;
+}
+
+uint32_t hf_window_mark(hf_window *w, uint64_t first, uint32_t count)
+{
+    uint32_t marked = 0;
+    uint64_t sealed = w->sealed ? hf_window_at(w, w->sealed - 1)->base : 0;
+    while (count) {
+        hf_record *r = hf_window_find(w, first);
+        uint64_t n = 1;
+        if (r) {
+            uint32_t index = (uint32_t)(first - r->base);
+            bool open = !w->sealed || r->base > sealed;
+            n = r->count - index < count ? r->count - index : count;
+            /* The fold reads the bits of sealed records meanwhile. */
+            uint32_t fresh = open ? set_bits(r->done, index, (uint32_t)n) : 0;
+            HF_ASSERT(fresh <= r->live);
+            r->live -= fresh;
+            marked += fresh;
+            if (fresh && !r->live && !r->keep)
+                enlist_idle(w, r);
+        }
+        first += n;
+        count -= (uint32_t)n;
+    }
+    return marked;
+}
+
+void hf_window_trim(hf_window *w)
+{
+    while (w->idle) {
+        hf_record *r = w->idle;
+        if (w->readers && atomic_load_explicit(&r->passed, memory_order_acquire) < w->readers)
+            break;
+        w->idle = r->idle;
+        if (!w->idle)
+            w->idle_end = &w->idle;
+        r->idle = NULL;
+        drop_data(w, r);
+    }
+}
+
+/* The fold is about to read these; what is idle among them waits for it. */
+static void unlist_sealed(hf_window *w)
+{
+    uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : UINT64_MAX;
+    hf_record **link = &w->idle;
+    while (*link) {
+        hf_record *r = *link;
+        if (r->base < end) {
+            *link = r->idle;
+            r->idle = NULL;
+        } else {
+            link = &r->idle;
+        }
+    }
+    w->idle_end = link;
+}
+
+void hf_window_seal(hf_window *w, uint64_t keep_bytes)
+{
+    HF_ASSERT(!w->sealed);
+    while (w->sealed < w->count && w->bytes - w->sealed_bytes > keep_bytes)
+        w->sealed_bytes += hf_window_at(w, w->sealed++)->size;
+    unlist_sealed(w);
+}
+
+void hf_window_unseal(hf_window *w)
+{
+    while (w->sealed) {
+        hf_record *r = hf_window_at(w, --w->sealed);
+        w->sealed_bytes -= r->size;
+        if (r->data && !r->live && !r->keep)
+            enlist_idle(w, r);
+    }
+}
+
+void hf_window_pop(hf_window *w, uint32_t count, void (*each)(void *, hf_record *), void *user)
+{
+    HF_ASSERT(count <= w->sealed);
+    for (uint32_t i = 0; i < count; i++) {
+        hf_record *r = hf_window_at(w, 0);
+        w->first = (w->first + 1) & (w->slots - 1);
+        w->count--;
+        w->sealed--;
+        w->bytes -= r->size;
+        w->sealed_bytes -= r->size;
+        each(user, r);
+    }
+}
+
+uint64_t hf_window_tail(const hf_window *w, uint64_t next)
+{
+    return w->count ? hf_window_at(w, 0)->base : next;
+}

@@ -1,0 +1,101 @@
+/* window.h - the part of the log that is not folded yet, in memory.
+ *
+ * A deque of records in the order of their positions. Each keeps which of its
+ * messages are done. A record whose messages are all done and that holds
+ * nothing else for the fold gives its bytes back at once; the rest go when the
+ * fold has moved what is left of them into the tables.
+ *
+ *        tail                sealed                      head
+ *         | folding now …      | waiting for the next fold |
+ *
+ * One thread (the journal's, or a test's) owns the window. Others follow the
+ * chain `next` from a record they know and read `data`, which never changes;
+ * they count themselves in `passed` when they need a record no more. */
+#ifndef STORAGE_WINDOW_H
+#define STORAGE_WINDOW_H
+
+#include "storage/record.h"
+
+#include "engine/holdfast.h"
+
+#include <stdatomic.h>
+
+typedef struct hf_record {
+    _Atomic(struct hf_record *) next;
+    struct hf_record *idle; /* next in the list of those with nothing left */
+    const uint8_t *data;    /* NULL: nothing of it is needed any more */
+    uint64_t       base;    /* position of its first entry */
+    uint64_t       time_ms;
+    uint64_t      *done;    /* a bit an entry; written by the owner only */
+    uint32_t       count, size, runs;
+    uint32_t       live;    /* messages not done */
+    uint32_t       keep;    /* other entries that the fold must see */
+    atomic_uint    passed;  /* readers that need it no more */
+    bool           borrowed; /* data belongs to somebody else */
+    bool           replayed; /* `done` is final for readers: from before the open */
+    size_t         room;    /* bytes allocated for data */
+} hf_record;
+
+typedef struct hf_window {
+    hf_record **records;    /* ring of `slots`, a power of two */
+    uint32_t    slots, first, count;
+    uint32_t    sealed;     /* how many from the tail are being folded */
+    hf_record  *idle, **idle_end; /* nothing left; wait for their readers */
+    uint64_t    bytes;      /* of all records on disk */
+    uint64_t    sealed_bytes;
+    uint64_t    held;       /* bytes in memory */
+    uint32_t    readers;    /* how many must pass a record; 0: none follow */
+    void       *spare[32];  /* chunks of HF_RECORD_MAX for reuse */
+    uint32_t    spares;
+} hf_window;
+
+void hf_window_init(hf_window *window, uint32_t readers);
+void hf_window_done(hf_window *window); /* frees all; the struct is the caller's */
+
+static inline hf_record *hf_window_at(const hf_window *window, uint32_t index)
+{
+    return window->records[(window->first + index) & (window->slots - 1)];
+}
+
+/* A chunk for a record of `size` bytes; NULL: out of memory. */
+uint8_t *hf_window_chunk(hf_window *window, size_t size, size_t *room);
+void     hf_window_chunk_free(hf_window *window, uint8_t *chunk, size_t room);
+
+/* A new record at the head, whose data is handed over. It is not linked to the
+ * one before until hf_window_link: readers must not see it before its commit. */
+hf_record *hf_window_record(hf_window *window, uint64_t base, uint8_t *data, size_t room,
+                            const hf_record_head *head);
+void       hf_record_free(hf_window *window, hf_record *record);
+
+/* Put it at the head; live and keep are set. */
+int        hf_window_push(hf_window *window, hf_record *record);
+
+/* The record that holds `position`, or NULL: it left the window, or the
+ * position was never given. */
+hf_record *hf_window_find(const hf_window *window, uint64_t position);
+
+/* Mark messages done; positions outside the window or that are no message are
+ * passed over. Returns how many were newly marked. */
+uint32_t hf_window_mark(hf_window *window, uint64_t first, uint32_t count);
+
+static inline bool hf_record_is_done(const hf_record *record, uint32_t index)
+{
+    return record->done[index >> 6] >> (index & 63) & 1;
+}
+
+/* Give back the bytes of records of which nothing is left; cheap. */
+void hf_window_trim(hf_window *window);
+
+/* Seal records from the tail until at most `keep_bytes` stay unsealed. */
+void hf_window_seal(hf_window *window, uint64_t keep_bytes);
+void hf_window_unseal(hf_window *window);
+
+/* Take the first `count` sealed records out of the window (they stay chained for readers)
+ * and hand them to `each`. */
+void hf_window_pop(hf_window *window, uint32_t count, void (*each)(void *, hf_record *),
+                   void *user);
+
+/* First position not in the window's past: base of the first record, or `next`. */
+uint64_t hf_window_tail(const hf_window *window, uint64_t next);
+
+#endif

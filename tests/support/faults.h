@@ -1,0 +1,95 @@
+/* faults.h - writes that fail, for one test program.
+ *
+ * Include it in the program's one .c file: it defines pwrite, writev, pwritev,
+ * fdatasync, fsync and rename, which liblmdb and the library then find before the C
+ * library's. `fault` says what fails, or at which call the process dies. */
+#ifndef SUPPORT_FAULTS_H
+#define SUPPORT_FAULTS_H
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { FAIL_NOTHING, FAIL_DATA, FAIL_SHORT, FAIL_META, FAIL_SYNC };
+
+static struct {
+    int what, error;
+    int times;    /* how often it fails */
+    int kill_at;  /* the process dies at this call, counting down; 0: never */
+} fault;
+
+#define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
+
+static void maybe_die(void)
+{
+    if (fault.kill_at && --fault.kill_at == 0)
+        (void)kill(getpid(), SIGKILL);
+}
+
+static bool fails(int what)
+{
+    if (fault.what != what || fault.times == 0)
+        return false;
+    fault.times--;
+    errno = fault.error;
+    return true;
+}
+
+/* LMDB writes a meta page as 120 bytes at 32 in page 0 or 1, and only that so. */
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
+{
+    maybe_die();
+    bool meta = (at == 32 || at == 4096 + 32) && len == 120;
+    if (len >= 120 && fails(meta ? FAIL_META : FAIL_DATA))
+        return -1;
+    if (!meta && len >= 4096 && fails(FAIL_SHORT))
+        return REAL(pwrite)(fd, bytes, len / 2, at);
+    return REAL(pwrite)(fd, bytes, len, at);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+    maybe_die();
+    if (fails(FAIL_DATA))
+        return -1;
+    if (fails(FAIL_SHORT))
+        return REAL(writev)(fd, iov, 1);
+    return REAL(writev)(fd, iov, count);
+}
+
+ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
+{
+    maybe_die();
+    if (fails(FAIL_DATA))
+        return -1;
+    if (fails(FAIL_SHORT))
+        return REAL(pwritev)(fd, iov, 1, at);
+    return REAL(pwritev)(fd, iov, count, at);
+}
+
+int fdatasync(int fd)
+{
+    maybe_die();
+    return fails(FAIL_SYNC) ? -1 : REAL(fdatasync)(fd);
+}
+
+int fsync(int fd)
+{
+    maybe_die();
+    return REAL(fsync)(fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    maybe_die();
+    int err = REAL(rename)(from, to);
+    maybe_die();
+    return err;
+}
+
+#endif

@@ -1,0 +1,150 @@
+/* commands.c - the one table of what `holdfast` understands.
+ *
+ * Data only. To add a command: a row here, a line in commands.h, a file
+ * cmd_NAME.c. To add an option: an id in options.h, a row here. */
+#include "tools/commands.h"
+#include "tools/options.h"
+
+const cli_option cli_options[OPTIONS] = {
+    [OPT_STORE] = { "store", 'd', CLI_TEXT, "DIR", "the store [$HOLDFAST_STORE]" },
+    [OPT_JSON] = { "json", 0, CLI_FLAG, NULL, "one JSON document" },
+    [OPT_NDJSON] = { "ndjson", 0, CLI_FLAG, NULL, "one JSON object a line" },
+    [OPT_PLAIN] = { "plain", 0, CLI_FLAG, NULL, "tabs, no header" },
+    [OPT_QUIET] = { "quiet", 'q', CLI_FLAG, NULL, "say nothing that is not asked for" },
+    [OPT_VERBOSE] = { "verbose", 'v', CLI_FLAG, NULL, "say more on stderr" },
+    [OPT_COLOR] = { "color", 0, CLI_WHEN, "WHEN", "auto, always or never [auto]" },
+    [OPT_NO_INPUT] = { "no-input", 0, CLI_FLAG, NULL, "never ask" },
+    [OPT_WAIT] = { "wait", 0, CLI_DURATION, "TIME", "for a busy store at most [5s]" },
+    [OPT_HELP] = { "help", 'h', CLI_FLAG, NULL, "this" },
+    [OPT_VERSION] = { "version", 0, CLI_FLAG, NULL, "the version" },
+    [OPT_WHERE] = { "where", 0, CLI_TEXT, "EXPR", "only what this selects" },
+    [OPT_LIMIT] = { "limit", 0, CLI_NUMBER, "N", "at most so many" },
+    [OPT_AFTER] = { "after", 0, CLI_NUMBER, "ID", "only ids above this one" },
+    [OPT_FIELDS] = { "fields", 0, CLI_TEXT, "A,B", "these columns" },
+    [OPT_YES] = { "yes", 0, CLI_FLAG, NULL, "do not ask, do it" },
+    [OPT_DRY_RUN] = { "dry-run", 0, CLI_FLAG, NULL, "only say what would be done" },
+    [OPT_REASON] = { "reason", 0, CLI_TEXT, "TEXT", "why, for those who look later" },
+    [OPT_RATE] = { "rate", 0, CLI_PER_SECOND, "N/s", "no faster than this [500/s]" },
+    [OPT_KEEP_ATTEMPTS] = { "keep-attempts", 0, CLI_FLAG, NULL, "tries used stay used" },
+    [OPT_ALL] = { "all", 0, CLI_FLAG, NULL, "everything" },
+    [OPT_KIND] = { "kind", 0, CLI_TEXT, "WORD", "the message's kind" },
+    [OPT_DEDUPE] = { "dedupe", 0, CLI_TEXT, "ID", "the actor takes one of this id in 24 h" },
+    [OPT_IN] = { "in", 0, CLI_DURATION, "TIME", "no sooner than in this time: 5m" },
+    [OPT_AT] = { "at", 0, CLI_MOMENT, "TIME", "no sooner than at: 2026-03-01T10:20:30Z" },
+    [OPT_COUNT] = { "count", 0, CLI_NUMBER, "N", "so many copies [1]" },
+    [OPT_RAW] = { "raw", 0, CLI_FLAG, NULL, "the body as it is, no JSON" },
+    [OPT_BODY] = { "body", 0, CLI_NUMBER, "BYTES", "of each message" },
+    [OPT_STATE] = { "state", 0, CLI_NUMBER, "BYTES", "of each actor [64]" },
+    [OPT_ACTORS] = { "actors", 0, CLI_NUMBER, "N", "how many actors" },
+    [OPT_THREADS] = { "threads", 0, CLI_NUMBER, "N", "senders [1]" },
+    [OPT_PENDING] = { "pending", 0, CLI_NUMBER, "N", "messages that wait [10000000]" },
+    [OPT_SECONDS] = { "seconds", 0, CLI_DURATION, "N", "how long to measure [10]" },
+    [OPT_SHARDS] = { "shards", 0, CLI_NUMBER, "N", "shards of the engine [one a core]" },
+};
+
+const cli_command cli_commands[] = {
+    { .name = "ls",
+      .operands = "[types|actors|errors]",
+      .most = 1,
+      .summary = "count messages by type, actor, or error text",
+      .more = "By status, with the oldest, what is paused, held and stuck.",
+      .examples = "holdfast ls -d /var/lib/shop\n"
+                  "holdfast ls actors --where 'type = order' --limit 20\n"
+                  "holdfast ls errors --json\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPTIONS },
+      .run = cmd_ls },
+    { .name = "find",
+      .operands = "",
+      .summary = "messages, one a line",
+      .more = "Prints how many messages were scanned. --fields takes id, key, actor, from, kind,\n"
+              "cause, status, attempt, sent, due, died, retry, err, error, body_bytes, body.",
+      .examples = "holdfast find --where 'status = dead and type = order'\n"
+                  "holdfast find --where 'actor = order/42' --fields id,status,body\n"
+                  "holdfast find --after 4711 --limit 100 --ndjson\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_AFTER, OPT_FIELDS, OPTIONS },
+      .run = cmd_find },
+    { .name = "show",
+      .operands = "ID",
+      .least = 1,
+      .most = 1,
+      .summary = "one message: envelope, body, attempts, steps",
+      .examples = "holdfast show 4711\n"
+                  "holdfast show 4711 --json\n",
+      .options = { OPTIONS },
+      .run = cmd_show },
+    { .name = "actor",
+      .operands = "TYPE/KEY",
+      .least = 1,
+      .most = 1,
+      .summary = "one actor: state, inbox, alarms, and why it does not go on",
+      .examples = "holdfast actor order/42\n"
+                  "holdfast actor order/42 --limit 100 --json\n",
+      .options = { OPT_LIMIT, OPTIONS },
+      .run = cmd_actor },
+    { .name = "stats",
+      .operands = "",
+      .summary = "counters, commit latency, sizes, headroom",
+      .examples = "holdfast stats\n"
+                  "holdfast stats --json\n",
+      .options = { OPTIONS },
+      .run = cmd_stats },
+    { .name = "send",
+      .operands = "TYPE/KEY [BODY|-]",
+      .least = 1,
+      .most = 2,
+      .summary = "send a message",
+      .more = "BODY is JSON and stored as msgpack, or with --raw any bytes; `-` reads it from stdin.\n"
+              "{\"$bin\":\"base64\"} stands for binary. Prints the new id.",
+      .examples = "holdfast send order/42 '{\"qty\":1}' --kind place\n"
+                  "holdfast send mail/7 - --raw --in 5m < letter.txt\n",
+      .options = { OPT_KIND, OPT_DEDUPE, OPT_IN, OPT_AT, OPT_COUNT, OPT_RAW, OPT_DRY_RUN,
+                   OPTIONS },
+      .run = cmd_send },
+    { .name = "requeue",
+      .operands = "[ID ...]",
+      .most = -1,
+      .summary = "dead: back to the inbox; delayed or retrying: due now",
+      .more = "At its old place, with fresh tries. Each batch is on disk before the next begins, so\n"
+              "an interrupted run can be repeated.",
+      .examples = "holdfast requeue 4711\n"
+                  "holdfast requeue --where 'status = dead and type = order' --dry-run\n"
+                  "holdfast requeue --where 'status = dead' --rate 100/s --yes\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_KEEP_ATTEMPTS, OPT_REASON, OPT_DRY_RUN,
+                   OPT_YES, OPTIONS },
+      .run = cmd_requeue },
+    { .name = "pause",
+      .operands = "TYPE[/KEY] | --all",
+      .most = 1,
+      .summary = "stop a type, an actor, or everything",
+      .more = "Survives restarts. What waits stays in the store.",
+      .examples = "holdfast pause order --reason 'the bank is down'\n"
+                  "holdfast pause order/42\n"
+                  "holdfast pause --all\n",
+      .options = { OPT_ALL, OPT_REASON, OPT_DRY_RUN, OPTIONS },
+      .run = cmd_pause },
+    { .name = "resume",
+      .operands = "TYPE[/KEY] | --all",
+      .most = 1,
+      .summary = "let it go on; a type's breaker is closed too",
+      .examples = "holdfast resume order\n"
+                  "holdfast resume --all\n",
+      .options = { OPT_ALL, OPT_DRY_RUN, OPTIONS },
+      .run = cmd_resume },
+    { .name = "bench",
+      .operands = "tell|state|wait|open|memory|disk",
+      .least = 1,
+      .most = 1,
+      .summary = "the published numbers, on your machine",
+      .more = "Makes a store of its own (in the current directory, or --store DIR), measures, checks\n"
+              "the sums after a reopen, and removes it. docs/bench.md says what each figure means.",
+      .examples = "holdfast bench tell\n"
+                  "holdfast bench state --actors 1000000 --state 64 --json\n"
+                  "holdfast bench wait --threads 64\n"
+                  "holdfast bench open --pending 10000000\n"
+                  "holdfast bench memory --actors 1000000\n"
+                  "holdfast bench disk\n",
+      .options = { OPT_BODY, OPT_STATE, OPT_ACTORS, OPT_THREADS, OPT_PENDING, OPT_SECONDS,
+                   OPT_SHARDS, OPTIONS },
+      .run = cmd_bench },
+    { .name = NULL },
+};

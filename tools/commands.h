@@ -1,0 +1,19 @@
+/* commands.h - what each command's file offers to the table. Each returns an
+ * exit code and has already said on stderr what went wrong. */
+#ifndef TOOLS_COMMANDS_H
+#define TOOLS_COMMANDS_H
+
+struct cli_context;
+
+int cmd_ls(struct cli_context *context);
+int cmd_find(struct cli_context *context);
+int cmd_show(struct cli_context *context);
+int cmd_actor(struct cli_context *context);
+int cmd_stats(struct cli_context *context);
+int cmd_send(struct cli_context *context);
+int cmd_requeue(struct cli_context *context);
+int cmd_pause(struct cli_context *context);
+int cmd_resume(struct cli_context *context);
+int cmd_bench(struct cli_context *context);
+
+#endif

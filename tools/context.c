@@ -1,0 +1,193 @@
+/* context.c - what commands share: the store, its errors, asking the user.
+ *
+ * Happy path: cli_store_open, questions or changes, and main closes what was
+ * opened. Every failure is said once, on stderr, where it is found, and becomes
+ * an exit code; commands only hand that code on. One thread. */
+#include "tools/context.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 5000 };
+
+int cli_exit_code(int err)
+{
+    switch (err) {
+    case HF_OK:
+        return CLI_OK;
+    case HF_ENOTFOUND:
+        return CLI_NOT_FOUND;
+    case HF_EBUSY:
+        return CLI_BUSY;
+    case HF_ECORRUPT:
+        return CLI_CORRUPT;
+    case HF_EVERSION:
+        return CLI_FORMAT;
+    case HF_EINVAL:
+    case HF_ENOTYPE:
+        return CLI_USAGE;
+    default:
+        return CLI_FAILED;
+    }
+}
+
+int cli_store_failed(const cli_context *context, int err)
+{
+    const char *detail = hf_detail();
+    if (err == HF_EIO && context->path != NULL && access(context->path, R_OK | X_OK) != 0 &&
+        errno == EACCES) {
+        cli_complain("no permission to read %s", context->path);
+        return CLI_REFUSED;
+    }
+    cli_complain("%s%s%s", hf_strerror(err), *detail != 0 ? ": " : "", detail);
+    if (err == HF_EBUSY)
+        cli_say(&context->output, "Try again, or wait longer with --wait 30s.");
+    if (err == HF_ECORRUPT)
+        cli_say(&context->output, "Nothing was changed. Keep a copy of the store before you go on.");
+    if (err == HF_EUNKNOWN)
+        cli_say(&context->output, "Look before you repeat it: it may have been done.");
+    return cli_exit_code(err);
+}
+
+int cli_store_open(cli_context *context)
+{
+    context->path = cli_text(&context->args, OPT_STORE, getenv("HOLDFAST_STORE"));
+    if (context->path == NULL || *context->path == 0) {
+        cli_complain("which store? Name it with -d DIR or in HOLDFAST_STORE");
+        return CLI_USAGE;
+    }
+    uint64_t wait_ms = cli_number(&context->args, OPT_WAIT, WAIT_MS);
+    if (wait_ms > HF_NEVER)
+        wait_ms = HF_NEVER;
+    int err = hf_store_open(&context->store, context->path, (uint32_t)wait_ms);
+    return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
+}
+
+int cli_where(const cli_context *context, const char **where)
+{
+    size_t column = 0;
+    *where = cli_text(&context->args, OPT_WHERE, NULL);
+    if (*where == NULL)
+        return CLI_OK;
+    int err = hf_where_check(*where, &column);
+    if (err == HF_OK)
+        return CLI_OK;
+    if (err != HF_EINVAL)
+        return cli_store_failed(context, err);
+    cli_complain("--where: %s", hf_detail());
+    int before = (int)cli_utf8_width(hf_view(*where, column));
+    fprintf(stderr, "  %s\n  %*s^\n", *where, before, "");
+    return CLI_USAGE;
+}
+
+static int keep_row(void *user, hf_bytes row)
+{
+    cli_buffer *kept = user;
+    kept->len = 0;
+    cli_buffer_add(kept, row.data, row.len);
+    return HF_OK;
+}
+
+int cli_ask(cli_context *context, const char *question, hf_bytes arguments, cli_buffer *row)
+{
+    int err = hf_query(context->store, question, arguments, keep_row, row);
+    return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
+}
+
+int cli_change(cli_context *context, const char *change, hf_bytes arguments, cli_buffer *row)
+{
+    int err = hf_change(context->store, change, arguments, keep_row, row);
+    return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
+}
+
+void cli_argument_text(cli_arguments *arguments, const char *name, const char *text)
+{
+    if (text == NULL)
+        return;
+    arguments->count++;
+    cli_pack_text(&arguments->pairs, name);
+    cli_pack_text(&arguments->pairs, text);
+}
+
+void cli_argument_uint(cli_arguments *arguments, const char *name, uint64_t number)
+{
+    arguments->count++;
+    cli_pack_text(&arguments->pairs, name);
+    cli_pack_uint(&arguments->pairs, number);
+}
+
+void cli_argument_bool(cli_arguments *arguments, const char *name, bool value)
+{
+    arguments->count++;
+    cli_pack_text(&arguments->pairs, name);
+    cli_pack_bool(&arguments->pairs, value);
+}
+
+hf_bytes cli_arguments_whole(cli_arguments *arguments)
+{
+    arguments->whole.len = 0;
+    cli_pack_map(&arguments->whole, arguments->count);
+    cli_buffer_add(&arguments->whole, arguments->pairs.data, arguments->pairs.len);
+    return cli_buffer_bytes(&arguments->whole);
+}
+
+void cli_arguments_free(cli_arguments *arguments)
+{
+    cli_buffer_free(&arguments->pairs);
+    cli_buffer_free(&arguments->whole);
+}
+
+bool cli_id(const char *text, uint64_t *id)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != 0 || errno != 0) {
+        cli_complain("an id is a number, not '%s'", text);
+        return false;
+    }
+    *id = value;
+    return true;
+}
+
+/* ---- Ctrl-C */
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+bool cli_interrupted(void)
+{
+    static bool armed;
+    if (!armed) {
+        /* Once armed the first Ctrl-C asks to end, the second one ends. */
+        struct sigaction action = { .sa_handler = interrupt };
+        action.sa_flags = (int)SA_RESETHAND;
+        (void)sigaction(SIGINT, &action, NULL);
+        (void)sigaction(SIGTERM, &action, NULL);
+        armed = true;
+    }
+    return interrupted != 0;
+}
+
+int cli_confirm(const cli_context *context, const char *question)
+{
+    if (context->args.set[OPT_YES])
+        return CLI_OK;
+    if (context->args.set[OPT_NO_INPUT] || isatty(STDIN_FILENO) != 1) {
+        cli_complain("%s Say --yes to do it without being asked", question);
+        return CLI_REFUSED;
+    }
+    fprintf(stderr, "%s [y/N] ", question);
+    int answer = getchar();
+    if (answer == 'y' || answer == 'Y')
+        return CLI_OK;
+    cli_complain("nothing was done");
+    return CLI_REFUSED;
+}
