@@ -99,7 +99,7 @@ static int meta_read(view *v, off_t offset, uint64_t *newest)
     if (got < 0)
         return hf_error(HF_EIO, "cannot read %s: %s", v->path, strerror(errno));
     if ((size_t)got < sizeof page)
-        return damaged(v, "it ends within its first two pages");
+        return damaged(v, "it is truncated within its first two pages");
     if (!(native16(page + PAGE_FLAGS) & FLAG_META) || native32(meta) != META_MAGIC)
         return damaged(v, offset ? "meta page 1 is not one" : "meta page 0 is not one");
     if (native32(meta + 4) != META_VERSION)
@@ -201,7 +201,8 @@ static int tree_count(view *v, uint64_t number, int depth)
     uint8_t *page = hf_mem_alloc(v->page_size);
     if (!page)
         return HF_ENOMEM;
-    int err = depth < DEPTH_MAX ? page_read(v, number, page) : damaged(v, "the free list is too deep");
+    int err = depth < DEPTH_MAX ? page_read(v, number, page)
+                                : damaged(v, "the free list is too deep");
     if (err)
         goto out;
 

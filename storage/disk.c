@@ -47,8 +47,9 @@ static hf_env *env_make(const char *path, bool writable)
 static uint64_t map_size(const hf_disk_options *options, const hf_datafile *file)
 {
     uint64_t used = file ? file->pages * file->page_size : 0;
-    uint64_t base = options->store_max > used ? options->store_max : used;
-    uint64_t size = base + options->reserve;
+    uint64_t size = options->store_max + options->reserve;
+    if (used >= size) /* store_max has been lowered */
+        size = used + options->reserve;
     if (options->flags & HF_LOOK && file && file->map_size > size)
         size = file->map_size; /* it may have grown further before we look again */
     uint64_t page = file ? file->page_size : (uint64_t)sysconf(_SC_PAGESIZE);
@@ -81,6 +82,8 @@ static int env_open(hf_env *e, const hf_disk_options *options)
         err = hf_env_tables(e, false);
     if (!err)
         err = watch_open(e);
+    if (!err && e->writable)
+        (void)hf_env_sweep(e); /* of those who died since */
     if (!err)
         err = hf_txn_read(&disk, &txn);
     if (err)
@@ -116,8 +119,6 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
             err = hf_txn_commit(txn);
     }
     HF_TESTPOINT("store.create.data");
-    if (!err)
-        err = hf_env_sync(e);
     hf_env_close(e);
     if (!err)
         err = hf_marker_write(nest->path, &marker);

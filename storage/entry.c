@@ -8,29 +8,26 @@
 #include "storage/address.h"
 #include "storage/assert.h"
 
+#include <stdbool.h>
+
 enum {
     TAG_ID = 1, TAG_PLACE, TAG_DUE, TAG_SENT, TAG_DIED, TAG_GENERATION,
     TAG_ATTEMPT, TAG_PHASE, TAG_ERR, TAG_CAUSE, TAG_REASON,
     TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES,
 };
 
-typedef struct hf_number { uint8_t tag; uint64_t value; } hf_number;
-
-/* The numeric fields that are set, in the order of their tags. */
-static size_t numbers_of(const hf_entry *e, hf_number *out)
+/* Messages of outside senders and states, the bulk of all entries, have none of the
+ * rarer fields, so this is asked first and costs one branch. */
+static bool is_plain(const hf_entry *e)
 {
-    const hf_number all[] = {
-        { TAG_ID, e->id }, { TAG_PLACE, e->place }, { TAG_DUE, e->due },
-        { TAG_SENT, e->sent }, { TAG_DIED, e->died }, { TAG_GENERATION, e->generation },
-        { TAG_ATTEMPT, e->attempt }, { TAG_PHASE, e->phase },
-        { TAG_ERR, (uint64_t)(int64_t)e->err }, { TAG_CAUSE, e->cause },
-        { TAG_REASON, e->reason },
-    };
-    size_t count = 0;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].value)
-            out[count++] = all[i];
-    return count;
+    return !(e->id | e->place | e->due | e->sent | e->died | e->generation | e->attempt | e->phase
+             | (uint32_t)e->err | e->cause | e->reason | e->error_len | e->from_len
+             | e->times.len);
+}
+
+static size_t number_size(uint64_t value)
+{
+    return value ? 1 + 8 : 0;
 }
 
 static size_t text_size(size_t len)
@@ -40,8 +37,12 @@ static size_t text_size(size_t len)
 
 static size_t extra_size(const hf_entry *e)
 {
-    hf_number numbers[16];
-    return numbers_of(e, numbers) * 9 + text_size(e->error_len) + text_size(e->from_len)
+    if (is_plain(e))
+        return 0;
+    return number_size(e->id) + number_size(e->place) + number_size(e->due) + number_size(e->sent)
+        + number_size(e->died) + number_size(e->generation) + number_size(e->attempt)
+        + number_size(e->phase) + number_size((uint32_t)e->err) + number_size(e->cause)
+        + number_size(e->reason) + text_size(e->error_len) + text_size(e->from_len)
         + text_size(e->times.len);
 }
 
@@ -55,6 +56,15 @@ size_t hf_entry_size(const hf_entry *e)
     return (size + 15) & ~(size_t)15;
 }
 
+static uint8_t *put_number(uint8_t *at, uint8_t tag, uint64_t value)
+{
+    if (!value)
+        return at;
+    *at = tag;
+    hf_put64(at + 1, value);
+    return at + 1 + 8;
+}
+
 static uint8_t *put_text(uint8_t *at, uint8_t tag, const void *text, size_t len)
 {
     if (!len)
@@ -66,17 +76,22 @@ static uint8_t *put_text(uint8_t *at, uint8_t tag, const void *text, size_t len)
     return at + 3 + len + 1;
 }
 
+/* In the order of their tags. */
 static uint8_t *put_extra(const hf_entry *e, uint8_t *at, size_t extra)
 {
-    hf_number numbers[16];
-    size_t count = numbers_of(e, numbers);
     HF_ASSERT(extra <= UINT16_MAX);
     hf_put16(at, (uint16_t)extra);
-    at += 2;
-    for (size_t i = 0; i < count; i++, at += 9) {
-        *at = numbers[i].tag;
-        hf_put64(at + 1, numbers[i].value);
-    }
+    at = put_number(at + 2, TAG_ID, e->id);
+    at = put_number(at, TAG_PLACE, e->place);
+    at = put_number(at, TAG_DUE, e->due);
+    at = put_number(at, TAG_SENT, e->sent);
+    at = put_number(at, TAG_DIED, e->died);
+    at = put_number(at, TAG_GENERATION, e->generation);
+    at = put_number(at, TAG_ATTEMPT, e->attempt);
+    at = put_number(at, TAG_PHASE, e->phase);
+    at = put_number(at, TAG_ERR, (uint64_t)(int64_t)e->err);
+    at = put_number(at, TAG_CAUSE, e->cause);
+    at = put_number(at, TAG_REASON, e->reason);
     at = put_text(at, TAG_ERROR, e->error, e->error_len);
     at = put_text(at, TAG_FROM, e->from, e->from_len);
     return put_text(at, TAG_TIMES, e->times.data, e->times.len);

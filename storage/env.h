@@ -58,7 +58,6 @@ int hf_env_usable(const hf_env *env);
  * env->map_bytes; open or `create` the tables. */
 int  hf_env_map(hf_env *env, const char *directory, const hf_disk_options *options);
 int  hf_env_tables(hf_env *env, bool create);
-int  hf_env_sync(hf_env *env);
 int  hf_env_fd(hf_env *env); /* of the data file; stays LMDB's */
 void hf_env_close(hf_env *env); /* and free it */
 int  hf_env_sweep(hf_env *env); /* how many readers were dead */

@@ -13,6 +13,11 @@
 
 typedef enum hf_fold_stage { HF_FOLD_IDLE, HF_FOLD_COLLECTING, HF_FOLD_WRITING, HF_FOLD_DELETING } hf_fold_stage;
 
+enum {
+    HF_FOLD_ROW      = 48,  /* what a row costs when many share a page */
+    HF_FOLD_ROW_MOST = 4096 /* and when each has one to itself */
+};
+
 typedef struct hf_fold_progress {
     hf_fold_stage stage;
     uint32_t      table;   /* being written, in the order of writing */
@@ -28,6 +33,7 @@ typedef struct hf_fold {
     uint64_t         end;         /* first position not sealed */
     uint64_t         applied;     /* what folding was when these were sealed */
     atomic_int       collected;   /* 0: not yet, 1: survivors are there, < 0: error */
+    uint32_t         row_cost;    /* bytes of a budget that a row takes besides its data */
     hf_rowbuf        buf;
     uint64_t         rows;        /* written or deleted, since the start */
 } hf_fold;

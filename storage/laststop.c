@@ -19,6 +19,19 @@
 
 #define STOP_FILE "last-stop"
 
+static const char *code_name(int err)
+{
+    switch (err) {
+#define NAME(name, code, text) \
+    case name:                 \
+        return #name;
+        HF_ERRORS(NAME)
+#undef NAME
+    default:
+        return "stopped";
+    }
+}
+
 void hf_laststop_write(const char *directory, int err, const char *text)
 {
     char      path[PATH_MAX + 32], fresh[PATH_MAX + 32], note[1024], when[32];
@@ -28,8 +41,8 @@ void hf_laststop_write(const char *directory, int err, const char *text)
 
     if (!gmtime_r(&seconds, &utc) || !strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc))
         (void)snprintf(when, sizeof when, "%" PRIu64, now / 1000);
-    int len = snprintf(note, sizeof note, "%s.%03uZ process %ld\n%s\n%s\n", when,
-                       (unsigned)(now % 1000), (long)getpid(), hf_strerror(err),
+    int len = snprintf(note, sizeof note, "%s.%03uZ process %ld\n%s: %s\n%s\n", when,
+                       (unsigned)(now % 1000), (long)getpid(), code_name(err), hf_strerror(err),
                        text ? text : "");
     size_t size = len < 0 ? 0 : (size_t)len < sizeof note ? (size_t)len : sizeof note - 1;
 

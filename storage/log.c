@@ -16,9 +16,9 @@
 #include "storage/memory.h"
 #include "storage/testpoint.h"
 
-enum { UNCLEAN_STEP = 1 << 24, WINDOW_DEFAULT = 128 << 20, HEADROOM_MIN = 256 << 10 };
+enum { UNCLEAN_STEP = 1 << 24, WINDOW_DEFAULT = 128 << 20 };
 
-static int die(hf_log *log, int err)
+int hf_log_die(hf_log *log, int err)
 {
     if (err != HF_OK && err != HF_EFULL && err != HF_ENOMEM && !log->dead)
         log->dead = err;
@@ -62,7 +62,7 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
     return HF_OK;
 }
 
-static void free_retired(hf_log *log)
+void hf_log_free_retired(hf_log *log)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < log->retired_count; i++) {
@@ -83,7 +83,7 @@ int hf_log_start(hf_log *log)
     uint64_t clean;
     int err = hf_txn_write(log->disk, &txn);
     if (err)
-        return die(log, err);
+        return hf_log_die(log, err);
     err = hf_meta_get(txn, "clean", 1, &clean);
     if (!err && !clean)
         log->next += UNCLEAN_STEP; /* ids may have been given that we don't see */
@@ -93,10 +93,10 @@ int hf_log_start(hf_log *log)
         err = hf_meta_put(txn, "clean", 0);
     if (err) {
         hf_txn_abort(txn);
-        return die(log, err);
+        return hf_log_die(log, err);
     }
     atomic_store(&log->folded, hf_window_tail(&log->window, log->next));
-    return die(log, hf_txn_commit(txn));
+    return hf_log_die(log, hf_txn_commit(txn));
 }
 
 static int note_clean(hf_log *log)
@@ -130,6 +130,7 @@ int hf_log_close(hf_log *log, bool clean)
     hf_mem_free(log->retired);
     hf_mem_free(log->fresh);
     hf_mem_free(log->sorted);
+    hf_mem_free(log->pieces);
     hf_mem_free(log);
     return err;
 }
@@ -155,7 +156,7 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
     size_t room;
     int err = hf_record_check(data.data, data.len, position, &head);
     if (err)
-        return die(log, err);
+        return hf_log_die(log, err);
     uint8_t *chunk = hf_window_chunk(&log->window, data.len, &room);
     if (!chunk)
         return hf_error(HF_ENOMEM, "the window");
@@ -178,98 +179,19 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
         at += size;
     }
     r->keep += !err && head.count == 0;
+    if (position < log->folding)
+        r->keep++; /* its messages may have rows: the fold must see that they are done */
     if (!err)
         err = hf_window_push(&log->window, r);
     if (err) {
         hf_record_free(&log->window, r);
-        return die(log, err);
+        return hf_log_die(log, err);
     }
     atomic_store_explicit(&log->last->next, r, memory_order_release);
     log->last = r;
     if (log->next < position + head.count)
         log->next = position + head.count;
     return HF_OK;
-}
-
-/* ---- Sealing and folding */
-
-/* Up to a fifth more than the budget's half is sealed; the youngest eighth is
- * left out, since most of what it holds will soon be done. */
-static int maybe_seal(hf_log *log, bool all)
-{
-    hf_window *w = &log->window;
-    uint64_t young = log->options.window / 8, full = log->options.window * 3 / 4;
-    if (log->fold.now.stage != HF_FOLD_IDLE || !w->count)
-        return HF_OK;
-    if (all) {
-        young = 0;
-    } else if (log->tight) {
-        young = w->bytes > HEADROOM_MIN / 2 ? w->bytes - HEADROOM_MIN / 2 : 0;
-    } else if (w->bytes < full) {
-        return HF_OK;
-    }
-    hf_window_seal(w, young);
-    if (!w->sealed)
-        return HF_OK;
-    hf_record **records = hf_mem_alloc(w->sealed * sizeof(*records));
-    uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : log->next;
-    int err = records ? HF_OK : hf_error(HF_ENOMEM, "records to fold");
-    for (uint32_t i = 0; !err && i < w->sealed; i++)
-        records[i] = hf_window_at(w, i);
-    if (!err)
-        err = hf_fold_begin(&log->fold, records, w->sealed, end, log->folding);
-    hf_mem_free(records);
-    if (err) {
-        hf_window_unseal(w);
-        return err;
-    }
-    if (log->options.offload)
-        log->options.offload(log->options.user, hf_fold_collect, &log->fold);
-    else
-        hf_fold_collect(&log->fold);
-    return HF_OK;
-}
-
-static void retire(void *user, hf_record *record)
-{
-    hf_log *log = user;
-    log->retired[log->retired_count++] = record;
-}
-
-/* The fold's last commit is through: its records leave the window. */
-static int finish_fold(hf_log *log)
-{
-    hf_window *w = &log->window;
-    uint32_t need = log->retired_count + w->sealed;
-    if (need > log->retired_room) {
-        void *retired = hf_mem_grow(log->retired, need * 2 * sizeof(*log->retired));
-        if (!retired)
-            return HF_ENOMEM; /* tried again after the next commit */
-        log->retired = retired;
-        log->retired_room = need * 2;
-    }
-    uint64_t end = log->fold.end;
-    hf_window_pop(w, w->sealed, retire, log);
-    hf_fold_end(&log->fold);
-    log->folds++;
-    atomic_store_explicit(&log->folded, end, memory_order_release);
-    if (!log->options.readers)
-        log->releasable = end;
-    HF_TESTPOINT("log.folded");
-    free_retired(log);
-    return HF_OK;
-}
-
-/* After a commit that carried a slice of the fold. */
-static void keep_fold(hf_log *log)
-{
-    if (log->fold.now.stage == HF_FOLD_IDLE)
-        return;
-    hf_fold_keep(&log->fold);
-    if (log->fold.now.stage != HF_FOLD_COLLECTING)
-        log->folding = log->fold.end;
-    if (hf_fold_is_over(&log->fold))
-        (void)finish_fold(log);
 }
 
 /* ---- Appending */
@@ -293,7 +215,7 @@ static int publish(hf_log *log, const hf_group *g)
         hf_record *r = log->fresh[i];
         int err = hf_window_push(w, r);
         if (err)
-            return die(log, HF_EUNKNOWN); /* on disk, but not in memory */
+            return hf_log_die(log, HF_EUNKNOWN); /* on disk, but not in memory */
         atomic_store_explicit(&log->last->next, r, memory_order_release);
         log->last = r;
         log->written += r->size;
@@ -304,7 +226,7 @@ static int publish(hf_log *log, const hf_group *g)
     return HF_OK;
 }
 
-static int write_group(hf_log *log, hf_txn *txn, const hf_group *g, uint64_t *next)
+static int write_group(hf_log *log, hf_txn *txn, const hf_group *g, uint64_t slice, uint64_t *next)
 {
     uint32_t count = 0;
     int err = hf_pack_done(log, g);
@@ -312,26 +234,25 @@ static int write_group(hf_log *log, hf_txn *txn, const hf_group *g, uint64_t *ne
         err = hf_pack_sort(log, g, &count);
     if (!err)
         err = hf_pack_write(log, txn, count, next);
+    if (!err) /* nothing may fail once it is committed */
+        err = hf_window_reserve(&log->window, log->fresh_count);
     HF_TESTPOINT("log.written");
-    /* Twice what was added, so that the fold always wins the race. */
-    if (!err && log->fold.now.stage != HF_FOLD_IDLE)
-        err = hf_fold_slice(&log->fold, txn, g->bytes * 2 + 64 * 1024);
+    if (!err && slice && log->fold.now.stage != HF_FOLD_IDLE)
+        err = hf_fold_slice(&log->fold, txn, slice);
+    if (!err && !count && log->fold.now.stage == HF_FOLD_DELETING)
+        err = hf_meta_put(txn, "next", log->next); /* the log may be empty now */
     return err;
 }
 
-int hf_log_append(hf_log *log, hf_group *g)
+/* All of the group and `slice` of the fold, or nothing. */
+static int try_append(hf_log *log, const hf_group *g, uint64_t slice)
 {
     hf_txn *txn;
     uint64_t next = log->next;
-    if (log->dead)
-        return hf_error(log->dead, "the log stopped before");
-    int err = maybe_seal(log, false);
+    int err = hf_txn_write(log->disk, &txn);
     if (err)
-        return die(log, err);
-    err = hf_txn_write(log->disk, &txn);
-    if (err)
-        return die(log, err);
-    err = write_group(log, txn, g, &next);
+        return hf_log_die(log, err);
+    err = write_group(log, txn, g, slice, &next);
     if (err)
         hf_txn_abort(txn);
     else
@@ -339,86 +260,74 @@ int hf_log_append(hf_log *log, hf_group *g)
     if (err) {
         hf_fold_undo(&log->fold);
         drop_fresh(log);
-        return die(log, err);
+        return hf_log_die(log, err);
     }
     HF_TESTPOINT("log.committed");
     log->commits++;
     log->next = next;
-    err = publish(log, g);
-    keep_fold(log);
-    free_retired(log);
+    return publish(log, g);
+}
+
+/* While space is short the fold goes first: it has to free more pages than the group
+ * will take, in commits that surely fit. Not all of it may work: the group may. */
+static int fold_first(hf_log *log, const hf_group *g)
+{
+    uint64_t rows = hf_folding_slice(log, 0) / HF_FOLD_ROW_MOST, entries = 0;
+    for (uint32_t i = 0; i < g->segment_count; i++)
+        entries += g->segments[i]->count;
+    for (uint32_t i = 0; i < g->done_count; i++)
+        entries += g->done[i].count;
+    int err = HF_OK;
+    for (uint64_t n = 0; !err && n <= 2 * entries / rows; n++) {
+        if (log->fold.now.stage == HF_FOLD_IDLE || hf_folding_waits(log))
+            break;
+        err = hf_folding_commit(log, hf_folding_slice(log, 0));
+    }
+    return err == HF_EFULL ? HF_OK : err;
+}
+
+/* Last resort of a group that brings no messages: fold on till it fits. */
+static int append_squeezed(hf_log *log, const hf_group *g)
+{
+    int err = try_append(log, g, 0);
+    for (uint32_t i = 0; i < g->segment_count; i++)
+        if (g->segments[i]->messages)
+            return err;
+    for (int turns = 0; err == HF_EFULL && turns < 2;) {
+        bool folding = log->fold.now.stage != HF_FOLD_IDLE && !hf_folding_waits(log);
+        int made = folding ? hf_folding_commit(log, hf_folding_slice(log, 0)) : hf_folding_turn(log);
+        if (made)
+            return made;
+        turns += !folding;
+        err = try_append(log, g, 0);
+    }
     return err;
 }
 
-static int fold_commit(hf_log *log, uint64_t budget)
-{
-    hf_txn *txn;
-    int err = hf_txn_write(log->disk, &txn);
-    if (err)
-        return die(log, err);
-    err = hf_fold_slice(&log->fold, txn, budget);
-    /* The log may become empty: the next position must be known without it. */
-    if (!err && log->fold.now.stage == HF_FOLD_DELETING)
-        err = hf_meta_put(txn, "next", log->next);
-    if (err)
-        hf_txn_abort(txn);
-    else
-        err = hf_txn_commit(txn);
-    if (err) {
-        hf_fold_undo(&log->fold);
-        return die(log, err);
-    }
-    log->commits++;
-    keep_fold(log);
-    return HF_OK;
-}
-
-static bool collecting(const hf_log *log)
-{
-    return log->fold.now.stage == HF_FOLD_COLLECTING
-        && atomic_load_explicit(&log->fold.collected, memory_order_acquire) == 0;
-}
-
-int hf_log_fold(hf_log *log, uint64_t budget)
+int hf_log_append(hf_log *log, hf_group *g)
 {
     if (log->dead)
         return hf_error(log->dead, "the log stopped before");
-    int err = maybe_seal(log, false);
+    (void)hf_log_room(log);
+    int err = hf_folding_seal(log, false);
     if (err)
-        return die(log, err);
-    free_retired(log);
-    if (log->fold.now.stage == HF_FOLD_IDLE || collecting(log))
-        return HF_OK;
-    return fold_commit(log, budget);
-}
-
-int hf_log_fold_all(hf_log *log)
-{
-    int err = log->dead ? hf_error(log->dead, "the log stopped before") : HF_OK;
-    while (!err && log->window.count) {
-        err = maybe_seal(log, true);
-        while (!err && log->fold.now.stage != HF_FOLD_IDLE)
-            if (!collecting(log))
-                err = fold_commit(log, 1 << 20);
+        return hf_log_die(log, err);
+    (void)hf_folding_recollect(log); /* the fold can wait, the group can't */
+    if (log->tight && (err = fold_first(log, g)))
+        return err;
+    err = try_append(log, g, hf_folding_slice(log, g->bytes));
+    if (err == HF_EFULL) {
+        hf_folding_squeezed(log);
+        err = append_squeezed(log, g);
     }
-    return err;
+    if (err)
+        return err;
+    hf_folding_keep(log);
+    hf_log_free_retired(log);
+    return HF_OK;
 }
 
 /* ---- Looking */
-
-bool hf_log_room(hf_log *log)
-{
-    uint64_t want = log->options.window / 4, now = hf_clock_mono_ns();
-    if (want < HEADROOM_MIN)
-        want = HEADROOM_MIN;
-    bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
-    if (due || !log->checked_ns) {
-        log->tight = !hf_disk_headroom(log->disk, want);
-        log->unchecked = 0;
-        log->checked_ns = now;
-    }
-    return !log->tight;
-}
 
 void hf_log_stat(const hf_log *log, hf_log_stats *stats)
 {
@@ -460,7 +369,7 @@ void hf_log_release(hf_log *log, uint64_t position)
 {
     if (position > log->releasable) {
         log->releasable = position;
-        free_retired(log);
+        hf_log_free_retired(log);
     }
 }
 

@@ -79,10 +79,26 @@ int hf_pack_done(hf_log *log, const hf_group *g)
     return HF_OK;
 }
 
-/* Facts first, then shard by shard; inside each in the order they came. */
-int hf_pack_sort(hf_log *log, const hf_group *g, uint32_t *count)
+/* ---- Small pieces, while space is short
+ *
+ * A record larger than a page needs pages that lie side by side, and a store that is
+ * full may have none, however many are free. Facts that are small one by one can
+ * always be written: a page at a time. Messages need not: they are refused. */
+
+static uint32_t pieces_of(const hf_segment *s)
 {
-    uint32_t need = g->segment_count + 1, n = 0;
+    return s->shard == HF_FACTS && s->len > HF_PIECE ? 2 * (s->len / HF_PIECE) + 2 : 0;
+}
+
+static int make_room(hf_log *log, const hf_group *g)
+{
+    uint32_t need = g->segment_count + 1, pieces = 0;
+    if (log->tight) {
+        pieces = pieces_of(&log->facts);
+        for (uint32_t i = 0; i < g->segment_count; i++)
+            pieces += pieces_of(g->segments[i]);
+    }
+    need += pieces;
     if (need > log->sorted_room) {
         void *sorted = hf_mem_grow(log->sorted, need * 2 * sizeof(*log->sorted));
         if (!sorted)
@@ -90,24 +106,82 @@ int hf_pack_sort(hf_log *log, const hf_group *g, uint32_t *count)
         log->sorted = sorted;
         log->sorted_room = need * 2;
     }
-    if (log->facts.count)
-        log->sorted[n++] = &log->facts;
+    log->piece_count = 0;
+    if (pieces > log->piece_room) {
+        void *made = hf_mem_grow(log->pieces, pieces * sizeof *log->pieces);
+        if (!made)
+            return hf_error(HF_ENOMEM, "a group");
+        log->pieces = made;
+        log->piece_room = pieces;
+    }
+    return HF_OK;
+}
+
+/* Cut it between entries; returns how many pieces were added to `sorted`. */
+static uint32_t cut(hf_log *log, hf_segment *whole, hf_segment **sorted)
+{
+    uint32_t n = 0;
+    hf_segment *part = NULL;
+    for (uint32_t at = 0; at < whole->len;) {
+        hf_entry e;
+        uint32_t size = (uint32_t)hf_entry_decode(whole->data + at, whole->len - at, &e);
+        HF_ASSERT(size);
+        if (!part || part->len + size > HF_PIECE) {
+            hf_piece *piece = &log->pieces[log->piece_count++];
+            *piece = (hf_piece){ { .data = whole->data + at, .shard = HF_FACTS },
+                                 part ? NULL : whole };
+            sorted[n++] = part = &piece->part;
+        }
+        part->len += size;
+        part->count++;
+        part->keeps += e.op != HF_OP_DONE;
+        at += size;
+    }
+    return n;
+}
+
+static uint32_t put_segment(hf_log *log, hf_segment *s, hf_segment **sorted)
+{
+    if (!s->count)
+        return 0;
+    if (log->tight && pieces_of(s))
+        return cut(log, s, sorted);
+    *sorted = s;
+    return 1;
+}
+
+/* Facts first, then shard by shard; inside each in the order they came. */
+int hf_pack_sort(hf_log *log, const hf_group *g, uint32_t *count)
+{
+    int err = make_room(log, g);
+    if (err)
+        return err;
+    uint32_t n = put_segment(log, &log->facts, log->sorted);
     for (uint32_t shard = 0; shard <= log->options.shards; shard++) {
         uint32_t wanted = shard ? shard - 1 : HF_FACTS;
         for (uint32_t i = 0; i < g->segment_count; i++)
-            if (g->segments[i]->shard == wanted && g->segments[i]->count)
-                log->sorted[n++] = g->segments[i];
+            if (g->segments[i]->shard == wanted)
+                n += put_segment(log, g->segments[i], log->sorted + n);
     }
     *count = n;
     return HF_OK;
+}
+
+static size_t record_limit(const hf_log *log, const hf_segment *first)
+{
+    size_t limit = log->options.window / 16; /* a small window folds in small steps */
+    if (log->tight && first->shard == HF_FACTS)
+        return HF_PIECE + HF_RECORD_HEAD + HF_RUN_SIZE;
+    if (limit < HF_RECORD_TIGHT || log->tight)
+        return HF_RECORD_TIGHT;
+    return limit < HF_RECORD_MAX ? limit : HF_RECORD_MAX;
 }
 
 /* How many of the segments fit in the next record, and how large it gets. */
 static uint32_t measure(const hf_log *log, hf_segment *const *segments, uint32_t count,
                         hf_record_head *head)
 {
-    size_t limit = log->tight ? HF_RECORD_TIGHT : HF_RECORD_MAX;
-    size_t size = HF_RECORD_HEAD;
+    size_t limit = record_limit(log, segments[0]), size = HF_RECORD_HEAD;
     uint32_t n = 0;
     head->runs = head->count = 0;
     for (; n < count; n++) {
@@ -203,6 +277,14 @@ int hf_pack_write(hf_log *log, hf_txn *txn, uint32_t count, uint64_t *next)
         if (err)
             return err;
         position += log->fresh[log->fresh_count - 1]->count;
+    }
+    for (uint32_t i = 0; i < log->piece_count; i++) {
+        const hf_piece *piece = &log->pieces[i];
+        if (!piece->whole)
+            continue;
+        piece->whole->base = piece->part.base;
+        piece->whole->record = piece->part.record;
+        piece->whole->offset = piece->part.offset;
     }
     *next = position;
     return HF_OK;

@@ -43,9 +43,10 @@ static int code_of(int failed)
     return failed == ENOMEM ? HF_ENOMEM : HF_EIO;
 }
 
-static int sync_directory(const char *path)
+/* A file or a directory. */
+static int sync_path(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     int failed = fd < 0 ? errno : 0;
     if (!failed && fsync(fd))
         failed = errno;
@@ -262,7 +263,11 @@ int hf_nest_publish(hf_nest *nest, const char *path)
     char        copy[PATH_MAX];
     const char *parent, *name;
 
-    int err = sync_directory(nest->path);
+    char data[PATH_MAX + 32];
+    (void)snprintf(data, sizeof data, "%s/" HF_DATA_FILE, nest->path);
+    int err = sync_path(data);
+    if (!err)
+        err = sync_path(nest->path);
     if (err)
         return err;
     HF_TESTPOINT("store.create.synced");
@@ -279,7 +284,7 @@ int hf_nest_publish(hf_nest *nest, const char *path)
     nest->path[0] = '\0';
     HF_TESTPOINT("store.create.renamed");
     split(path, copy, &parent, &name);
-    return sync_directory(*parent ? parent : "/");
+    return sync_path(*parent ? parent : "/");
 }
 
 void hf_nest_discard(hf_nest *nest)

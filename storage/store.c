@@ -22,8 +22,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define READERS    510 /* slots of LMDB's reader table, all processes together */
-#define FREE_TABLE 0   /* LMDB's own two tables */
+#define READERS    510   /* slots of LMDB's reader table, all processes together, */
+#define LOCK_TABLE 32768 /* which makes so many bytes of lock.mdb */
+#define FREE_TABLE 0     /* LMDB's own two tables */
 #define MAIN_TABLE 1
 
 static const char *const table_names[HF_TABLES] = {
@@ -50,8 +51,7 @@ static const char *reason(int rc)
 
 static bool out_of_space(int rc)
 {
-    return rc == MDB_MAP_FULL || rc == MDB_TXN_FULL || rc == ENOSPC || rc == EDQUOT ||
-           rc == EFBIG;
+    return rc == MDB_MAP_FULL || rc == MDB_TXN_FULL || rc == ENOSPC || rc == EDQUOT || rc == EFBIG;
 }
 
 static int die(hf_env *e, const char *what, int rc)
@@ -98,7 +98,7 @@ static int spare_pages(const hf_txn *txn, uint64_t *pages)
     MDB_stat    stat;
     MDB_envinfo info;
     MDB_cursor *cursor;
-    hf_env        *e = txn->env;
+    hf_env     *e = txn->env;
     size_t      limit = mdb_txn_id(txn->mdb);
     uint64_t    used = 2, pinned = 0;
 
@@ -137,7 +137,7 @@ uint64_t hf_env_file_bytes(const hf_env *e, size_t *commit)
 
 int hf_env_spare(hf_disk *disk, uint64_t *bytes)
 {
-    hf_env    *e = disk->env;
+    hf_env *e = disk->env;
     hf_txn *txn;
     int     err = hf_txn_read(disk, &txn);
     if (err)
@@ -181,9 +181,16 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 {
     unsigned flags = MDB_NOTLS | (e->writable ? 0 : MDB_RDONLY) |
                      (options->lmdb_unsafe & (MDB_NOSYNC | MDB_NOMETASYNC));
+    char     table[PATH_MAX + 32];
     MDB_stat stat;
 
-    int rc = mdb_env_create(&e->mdb);
+    /* LMDB leaves it full of holes; touching one on a full disk is a SIGBUS. Must
+     * come before LMDB has it: closing a file drops this process's locks on it. */
+    (void)snprintf(table, sizeof table, "%s/lock.mdb", directory);
+    int rc = e->writable ? hf_tail_file(table, LOCK_TABLE) : HF_OK;
+    if (rc)
+        return rc;
+    rc = mdb_env_create(&e->mdb);
     if (rc)
         return map_failed(e, options, rc);
     (void)mdb_env_set_userctx(e->mdb, e);
@@ -202,32 +209,23 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 /* The handles of the tables, which stay valid after this transaction. */
 int hf_env_tables(hf_env *e, bool create)
 {
-    MDB_txn *txn;
-    unsigned flags = create ? MDB_CREATE : 0;
-    int      rc = mdb_txn_begin(e->mdb, NULL, create ? 0 : MDB_RDONLY, &txn);
-    if (rc)
-        return hf_error(HF_EIO, "cannot read %s: %s", e->path, reason(rc));
-    for (int i = 0; i < HF_TABLES && !rc; i++) {
-        rc = mdb_dbi_open(txn, table_names[i], flags, &e->tables[i]);
+    MDB_txn    *txn;
+    const char *what = "a transaction";
+    int         rc = mdb_txn_begin(e->mdb, NULL, create ? 0 : MDB_RDONLY, &txn);
+    if (!rc) {
+        for (int i = 0; i < HF_TABLES && !rc; i++) {
+            what = table_names[i];
+            rc = mdb_dbi_open(txn, what, create ? MDB_CREATE : 0, &e->tables[i]);
+        }
         if (rc)
-            (void)hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage",
-                           table_names[i], e->path, reason(rc));
+            mdb_txn_abort(txn);
+        else
+            rc = mdb_txn_commit(txn);
     }
-    if (rc) {
-        mdb_txn_abort(txn);
-        return out_of_space(rc) ? HF_EFULL : rc == ENOMEM ? HF_ENOMEM : HF_ECORRUPT;
-    }
-    rc = mdb_txn_commit(txn);
     if (!rc)
         return HF_OK;
-    return hf_error(out_of_space(rc) ? HF_EFULL : HF_EIO, "cannot write %s: %s", e->path,
-                    reason(rc));
-}
-
-int hf_env_sync(hf_env *e)
-{
-    int rc = mdb_env_sync(e->mdb, 1);
-    return rc ? hf_error(HF_EIO, "cannot sync %s: %s", e->path, reason(rc)) : HF_OK;
+    int err = out_of_space(rc) ? HF_EFULL : rc == ENOMEM ? HF_ENOMEM : rc > 0 ? HF_EIO : HF_ECORRUPT;
+    return hf_error(err, "cannot open the tables of %s: %s: %s", e->path, what, reason(rc));
 }
 
 int hf_env_fd(hf_env *e)
@@ -564,26 +562,22 @@ int hf_cursor_get(hf_cursor *cursor, hf_bytes key, hf_bytes *value)
 
 int hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
 {
-    MDB_val k;
-    return cursor_go(cursor, MDB_NEXT, &k, key, value);
+    return cursor_go(cursor, MDB_NEXT, &(MDB_val){ 0 }, key, value);
 }
 
 int hf_cursor_prev(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
 {
-    MDB_val k;
-    return cursor_go(cursor, MDB_PREV, &k, key, value);
+    return cursor_go(cursor, MDB_PREV, &(MDB_val){ 0 }, key, value);
 }
 
 int hf_cursor_first(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
 {
-    MDB_val k;
-    return cursor_go(cursor, MDB_FIRST, &k, key, value);
+    return cursor_go(cursor, MDB_FIRST, &(MDB_val){ 0 }, key, value);
 }
 
 int hf_cursor_last(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
 {
-    MDB_val k;
-    return cursor_go(cursor, MDB_LAST, &k, key, value);
+    return cursor_go(cursor, MDB_LAST, &(MDB_val){ 0 }, key, value);
 }
 
 int hf_cursor_put(hf_cursor *cursor, hf_bytes key, hf_bytes value)

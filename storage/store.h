@@ -34,8 +34,8 @@ typedef enum hf_table {
     HF_TABLES       /* how many there are */
 } hf_table;
 
-/* HF_LOOK: read-only, beside a living engine or without one; takes no lock,
- * creates nothing. */
+/* HF_LOOK: read-only, beside a living engine or without one; takes no lock, makes
+ * no store. Within one process those who look share the engine's environment. */
 enum { HF_LOOK = 1 };
 
 typedef struct hf_disk_options {
@@ -79,8 +79,11 @@ bool hf_disk_headroom(hf_disk *disk, uint64_t want);
 /* Stale readers of dead processes are swept; returns how many there were. */
 int hf_disk_sweep(hf_disk *disk);
 
-/* ---- Transactions. One write transaction at a time, used by the thread that
- * began it. Read transactions see one committed moment; keep them short. */
+/* ---- Transactions. One write transaction at a time (a second one: HF_EBUSY),
+ * used by the thread that began it. Read transactions see one committed moment;
+ * keep them short (all 510 readers taken: HF_EAGAIN). Both answer HF_EUNKNOWN once
+ * the disk is dead and HF_EFORK in a child. A transaction that a put or delete
+ * spoiled does not commit: it answers that error again. */
 int  hf_txn_write(hf_disk *disk, hf_txn **txn);
 int  hf_txn_read(hf_disk *disk, hf_txn **txn);
 int  hf_txn_commit(hf_txn *txn); /* ends it in every case */

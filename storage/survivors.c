@@ -15,8 +15,8 @@
 
 typedef struct collector {
     hf_survivors *out;
-    const char   *type_text; /* the last type seen: most come in runs */
-    uint32_t      type_last;
+    uint32_t      type_last; /* the last type seen: most come in runs */
+    size_t        type_len;  /* of its name; 0: none yet */
 } collector;
 
 /* ---- Collecting */
@@ -24,6 +24,11 @@ typedef struct collector {
 static int note_type(collector *c, const hf_entry *e, uint32_t *type)
 {
     hf_survivors *s = c->out;
+    if (c->type_len && e->to_len > c->type_len && e->to[c->type_len] == '/'
+        && memcmp(s->types[c->type_last], e->to, c->type_len) == 0) {
+        *type = c->type_last;
+        return HF_OK;
+    }
     size_t len = hf_address_type_len(e->to, e->to_len);
     if (len > HF_TYPE_MAX)
         return hf_error(HF_ECORRUPT, "an entry names the actor \"%s\"", e->to);
@@ -31,6 +36,7 @@ static int note_type(collector *c, const hf_entry *e, uint32_t *type)
         uint32_t at = (c->type_last + i) % s->type_count;
         if (strncmp(s->types[at], e->to, len) == 0 && !s->types[at][len]) {
             *type = c->type_last = at;
+            c->type_len = len;
             return HF_OK;
         }
     }
@@ -45,6 +51,7 @@ static int note_type(collector *c, const hf_entry *e, uint32_t *type)
     memset(s->types[s->type_count], 0, sizeof *s->types);
     memcpy(s->types[s->type_count], e->to, len);
     *type = c->type_last = s->type_count++;
+    c->type_len = len;
     return HF_OK;
 }
 
@@ -166,7 +173,7 @@ static int collect_record(collector *c, uint32_t number)
 
 /* ---- Sorting */
 
-enum { DIGIT = 11, BUCKETS = 1 << DIGIT };
+enum { DIGIT = 11, BUCKETS = 1 << DIGIT, AHEAD = 16 };
 
 static uint32_t digit_of(const hf_survivor *item, unsigned pass)
 {
@@ -223,11 +230,20 @@ static int compare_plain(const void *pa, const void *pb)
     return (a->index > b->index) - (a->index < b->index);
 }
 
-/* Nearly sorted already: only neighbours with equal digits can be wrong. */
+/* Nearly sorted already: only neighbours with equal digits can be wrong. Equal
+ * hashes are most likely one actor, which only the addresses in their entries can
+ * tell; those lie anywhere in the window, so they are asked for early. */
 static void mend(hf_survivor_list *list)
 {
     for (size_t i = 1; i < list->count; i++) {
         hf_survivor item = list->items[i];
+        const hf_survivor *soon = &list->items[i + AHEAD < list->count ? i + AHEAD : i];
+        if (soon[-1].hash == soon->hash) {
+            __builtin_prefetch(soon[-1].entry);
+            __builtin_prefetch(soon[-1].entry + 64);
+            __builtin_prefetch(soon->entry);
+            __builtin_prefetch(soon->entry + 64);
+        }
         size_t at = i;
         for (; at && compare_actors(&list->items[at - 1], &item) > 0; at--)
             list->items[at] = list->items[at - 1];
@@ -264,7 +280,7 @@ static int sort_table(hf_survivors *s, hf_table table)
 typedef struct ordered {
     const hf_survivors *s;
     hf_survivor         item;
-    uint64_t            place;
+    uint64_t            place, number;
     const char         *name;
 } ordered;
 
@@ -273,6 +289,8 @@ static int compare_ordered(const void *pa, const void *pb)
     const ordered *a = pa, *b = pb;
     if (a->place != b->place)
         return a->place < b->place ? -1 : 1;
+    if (a->number != b->number)
+        return a->number < b->number ? -1 : 1;
     int order = strcmp(a->name, b->name);
     if (order)
         return order;
@@ -282,21 +300,26 @@ static int compare_ordered(const void *pa, const void *pb)
 
 static ordered order_of(const hf_survivors *s, hf_table table, const hf_survivor *item)
 {
-    ordered o = { s, *item, 0, "" };
+    ordered o = { s, *item, 0, 0, "" };
     hf_entry e;
     if (table == HF_IN_INBOX && item->entry[0] == HF_OP_SEND) {
         o.place = hf_survivor_position(s, item);
         return o;
     }
     hf_survivor_entry(s, item, &e);
-    if (table == HF_IN_INBOX)
+    if (table == HF_IN_INBOX) {
         o.place = e.place;
-    else
+    } else if (table == HF_IN_STEPS) {
+        o.place = e.generation;
+        o.number = e.place;
+    } else {
         o.name = e.name;
+    }
     return o;
 }
 
-/* Inside one actor: by place in the inbox, by name among alarms. */
+/* Inside one actor: by place in the inbox, by name among alarms. Inside one
+ * message: steps by generation and number. */
 static int sort_inside(hf_survivors *s, hf_table table, size_t from, size_t to)
 {
     hf_survivor *items = s->table[table].items;
@@ -332,6 +355,34 @@ static int sort_actors_inside(hf_survivors *s, hf_table table)
         if (err)
             return err;
     }
+    return HF_OK;
+}
+
+/* Of one message's steps only what came after the last purge is left: first the
+ * purge, if there was one, then the steps as their keys sort, the newest of each. */
+static int settle_steps(hf_survivors *s)
+{
+    hf_survivor_list *list = &s->table[HF_IN_STEPS];
+    size_t kept = 0;
+    for (size_t from = 0, to; from < list->count; from = to) {
+        size_t start = from;
+        for (to = from; to < list->count && list->items[to].hash == list->items[from].hash; to++)
+            if (list->items[to].entry[0] != HF_OP_STEP)
+                start = to;
+        if (list->items[start].entry[0] != HF_OP_STEP)
+            list->items[kept++] = list->items[start++];
+        int err = to - start > 1 ? sort_inside(s, HF_IN_STEPS, start, to) : HF_OK;
+        if (err)
+            return err;
+        for (size_t i = start; i < to; i++) {
+            ordered a = order_of(s, HF_IN_STEPS, &list->items[i]), b = { .s = s };
+            if (i + 1 < to)
+                b = order_of(s, HF_IN_STEPS, &list->items[i + 1]);
+            if (i + 1 == to || a.place != b.place || a.number != b.number)
+                list->items[kept++] = list->items[i];
+        }
+    }
+    list->count = kept;
     return HF_OK;
 }
 
@@ -372,6 +423,8 @@ int hf_survivors_collect(hf_survivors *s, hf_record *const *records, uint32_t co
         err = sort_actors_inside(s, HF_IN_INBOX);
     if (!err)
         err = sort_actors_inside(s, HF_IN_ALARM_NAMES);
+    if (!err)
+        err = settle_steps(s);
     if (err)
         hf_survivors_done(s);
     return err;
@@ -425,6 +478,12 @@ static void key_of(const hf_survivors *s, hf_table table, const hf_survivor *ite
     case HF_IN_PAUSES:
         hf_survivor_entry(s, item, &e);
         hf_key_text(key, e.to);
+        return;
+    case HF_IN_STEPS:
+        hf_survivor_entry(s, item, &e);
+        hf_key_step(key, e.id, e.generation, e.place);
+        if (e.op != HF_OP_STEP)
+            hf_key_number(key, e.id); /* all of this message's go */
         return;
     default:
         hf_key_number(key, item->hash);

@@ -13,11 +13,15 @@
  * The journal thread; hf_tail_disk_free and _file_max any thread. */
 #include "storage/tail.h"
 
+#include "storage/error.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define CHUNK (64u << 10) /* less is not worth a system call */
 
@@ -54,15 +58,38 @@ uint64_t hf_tail_file_max(void)
     return limit.rlim_cur;
 }
 
-/* errno of allocating up to `end`, 0: done. */
-static int allocate(hf_tail *tail, uint64_t end)
+int hf_tail_file(const char *path, uint64_t size)
+{
+    struct stat st;
+    int         failed = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0 || fstat(fd, &st))
+        failed = errno;
+    else if (fallocate(fd, 0, 0, st.st_size ? st.st_size : (off_t)size))
+        failed = errno;
+    if (fd >= 0)
+        (void)close(fd);
+    if (!failed || failed == EOPNOTSUPP || failed == ENOSYS)
+        return HF_OK;
+    return hf_error(failed == ENOSPC || failed == EDQUOT || failed == EFBIG ? HF_EFULL : HF_EIO,
+                    "cannot allocate %s: %s", path, strerror(failed));
+}
+
+/* Allocate up to `end`, unless there is plainly no room: a file system may try for
+ * long before it says so. */
+static bool allocate(hf_tail *tail, uint64_t end, uint64_t left)
 {
     uint64_t from = atomic_load_explicit(&tail->end, memory_order_relaxed);
-    while (fallocate(tail->fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from)))
-        if (errno != EINTR)
-            return errno;
+    if (tail->cannot || left < end - from)
+        return false;
+    while (fallocate(tail->fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from))) {
+        if (errno == EINTR)
+            continue;
+        tail->cannot = errno == EOPNOTSUPP || errno == ENOSYS;
+        return false;
+    }
     atomic_store_explicit(&tail->end, end, memory_order_relaxed);
-    return 0;
+    return true;
 }
 
 uint64_t hf_tail_reach(hf_tail *tail, uint64_t least, uint64_t good, uint64_t most)
@@ -78,19 +105,16 @@ uint64_t hf_tail_reach(hf_tail *tail, uint64_t least, uint64_t good, uint64_t mo
     uint64_t end = atomic_load_explicit(&tail->end, memory_order_relaxed);
     if (end >= least || tail->cannot)
         return end;
-    int failed = allocate(tail, good);
-    if (failed && good > least)
-        failed = allocate(tail, least);
-    if (failed == EOPNOTSUPP || failed == ENOSYS)
-        tail->cannot = true;
-    if (!failed || tail->cannot || hf_tail_disk_free(tail->fd) < CHUNK)
+    /* What lies inside the file has its blocks already, but for its holes. */
+    uint64_t left = end ? hf_tail_disk_free(tail->fd) : UINT64_MAX;
+    if (allocate(tail, good, left) || (good > least && allocate(tail, least, left)))
         return atomic_load_explicit(&tail->end, memory_order_relaxed);
 
     /* Not all of it is to be had: take halves, as long as they are worth it. */
     for (uint64_t step = (least - end) / 2; step >= CHUNK; step /= 2) {
         end = atomic_load_explicit(&tail->end, memory_order_relaxed);
         if (end + step <= least)
-            (void)allocate(tail, end + step);
+            (void)allocate(tail, end + step, left);
     }
     return atomic_load_explicit(&tail->end, memory_order_relaxed);
 }

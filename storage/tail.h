@@ -21,6 +21,10 @@ void hf_tail_init(hf_tail *tail, int fd);
  * of what is allocated. */
 uint64_t hf_tail_reach(hf_tail *tail, uint64_t least, uint64_t good, uint64_t most);
 
+/* Have a file at `path` with all its blocks: `size` bytes of zeros if it is missing
+ * or empty, else as long as it is. HF_EFULL, HF_EIO. */
+int hf_tail_file(const char *path, uint64_t size);
+
 /* Free bytes of the file system for this process; what a file may grow to. */
 uint64_t hf_tail_disk_free(int fd);
 uint64_t hf_tail_file_max(void);

@@ -138,7 +138,8 @@ typedef struct walk {
     hf_bytes    key, value;   /* the table's next row; key.data NULL: no more */
     size_t      from, to;     /* the window's next run */
     hf_key      run;
-    hf_row_fn   each;
+    hf_key      purged;       /* steps that begin so are gone from the table */
+    hf_view_fn  each;
     void       *user;
 } walk;
 
@@ -162,9 +163,26 @@ static int next_row(walk *w, int err)
     return err == HF_ENOTFOUND ? HF_OK : err;
 }
 
+/* Steps: a run is one step, or the number of a message whose steps all went. */
+static int show_step(walk *w)
+{
+    const hf_survivors *s = &w->view->survivors;
+    const hf_survivor *item = &s->table[HF_IN_STEPS].items[w->from];
+    hf_entry e;
+    size_t size = hf_survivor_entry(s, item, &e);
+    if (e.op != HF_OP_STEP) {
+        w->purged = w->run;
+        return HF_OK;
+    }
+    return w->each(w->user, hf_key_bytes(&w->run), hf_view(item->entry, size));
+}
+
 static int show_row(walk *w)
 {
     hf_bytes payload;
+    if (w->purged.len && w->key.len >= w->purged.len
+        && memcmp(w->key.data, w->purged.bytes, w->purged.len) == 0)
+        return HF_OK;
     int err = hf_row_open(w->table, w->key, w->value, &payload);
     return err ? err : w->each(w->user, w->key, payload);
 }
@@ -173,6 +191,8 @@ static int show_run(walk *w)
 {
     hf_view_of *view = w->view;
     hf_fate fate;
+    if (w->table == HF_IN_STEPS)
+        return show_step(w);
     int err = hf_fate_of(&view->survivors, w->table, w->from, w->to, &w->run, load_row, view->txn,
                          &view->buf, &fate);
     if (!err && fate.verdict == HF_FATE_PUT)
@@ -185,6 +205,8 @@ static int show_both(walk *w)
 {
     hf_view_of *view = w->view;
     hf_fate fate;
+    if (w->table == HF_IN_STEPS)
+        return show_step(w);
     int err = hf_fate_of(&view->survivors, w->table, w->from, w->to, &w->run, load_row, view->txn,
                          &view->buf, &fate);
     if (err || fate.verdict == HF_FATE_GONE)
@@ -208,7 +230,7 @@ static int walk_on(walk *w)
     return err;
 }
 
-int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_row_fn each, void *user)
+int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user)
 {
     walk w = { .view = view, .table = table, .each = each, .user = user };
     static const uint8_t zero[1] = { 0 };
@@ -221,8 +243,9 @@ int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_row_fn each
     if (!from.data)
         from.data = zero;
     next_run(&w);
-    while (!err && has_run(&w) && compare_keys(hf_key_bytes(&w.run), from) < 0)
-        next_run(&w);
+    for (; !err && has_run(&w) && compare_keys(hf_key_bytes(&w.run), from) < 0; next_run(&w))
+        if (table == HF_IN_STEPS && w.run.len == 8)
+            w.purged = w.run;
     if (!err)
         err = walk_on(&w);
     hf_cursor_close(w.cursor);

@@ -19,8 +19,8 @@ void hf_view_close(hf_view_of *view);
  * whose key is >= `from` (any length, may be empty). each: HF_OK goes on,
  * anything else ends the walk and is returned. Not for HF_IN_LOG, HF_IN_ALARMS.
  * key, payload: lent until each returns. */
-typedef int (*hf_row_fn)(void *user, hf_bytes key, hf_bytes payload);
-int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_row_fn each, void *user);
+typedef int (*hf_view_fn)(void *user, hf_bytes key, hf_bytes payload);
+int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user);
 
 /* One row: HF_OK or HF_ENOTFOUND. The payload lives until the next call. */
 int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payload);

@@ -16,24 +16,33 @@ void hf_window_init(hf_window *w, uint32_t readers)
     w->idle_end = &w->idle;
 }
 
+/* What a fold leaves is soon filled again: giving it back to the system and faulting
+ * it in anew costs more than all the copying. */
+enum { SPARES_MAX = (128 << 20) / HF_RECORD_MAX };
+
 uint8_t *hf_window_chunk(hf_window *w, size_t size, size_t *room)
 {
-    if (size > HF_RECORD_MAX / 4 && size <= HF_RECORD_MAX) {
-        *room = HF_RECORD_MAX;
-        if (w->spares)
-            return w->spare[--w->spares];
-        return hf_mem_alloc(HF_RECORD_MAX);
-    }
     *room = size;
-    return hf_mem_alloc(size);
+    if (size <= HF_RECORD_MAX / 4 || size > HF_RECORD_MAX)
+        return hf_mem_alloc(size);
+    *room = HF_RECORD_MAX;
+    uint8_t *chunk = w->spare;
+    if (!chunk)
+        return hf_mem_alloc(HF_RECORD_MAX);
+    memcpy(&w->spare, chunk, sizeof w->spare);
+    w->spares--;
+    return chunk;
 }
 
 void hf_window_chunk_free(hf_window *w, uint8_t *chunk, size_t room)
 {
-    if (chunk && room == HF_RECORD_MAX && w->spares < sizeof w->spare / sizeof *w->spare)
-        w->spare[w->spares++] = chunk;
-    else
+    if (!chunk || room != HF_RECORD_MAX || w->spares == SPARES_MAX) {
         hf_mem_free(chunk);
+        return;
+    }
+    memcpy(chunk, &w->spare, sizeof w->spare);
+    w->spare = chunk;
+    w->spares++;
 }
 
 /* Bytes of a record are no longer needed: by the owner, nor by any reader. */
@@ -57,8 +66,11 @@ void hf_window_done(hf_window *w)
 {
     for (uint32_t i = 0; i < w->count; i++)
         hf_record_free(w, hf_window_at(w, i));
-    for (uint32_t i = 0; i < w->spares; i++)
-        hf_mem_free(w->spare[i]);
+    while (w->spare) {
+        void *chunk = w->spare;
+        memcpy(&w->spare, chunk, sizeof w->spare);
+        hf_mem_free(chunk);
+    }
     hf_mem_free(w->records);
     memset(w, 0, sizeof *w);
 }
@@ -89,9 +101,13 @@ hf_record *hf_window_record(hf_window *w, uint64_t base, uint8_t *data, size_t r
     return r;
 }
 
-static int grow(hf_window *w)
+int hf_window_reserve(hf_window *w, uint32_t more)
 {
-    uint32_t slots = w->slots ? w->slots * 2 : 64;
+    uint32_t slots = w->slots ? w->slots : 64;
+    while (slots - w->count < more)
+        slots *= 2;
+    if (slots == w->slots)
+        return HF_OK;
     hf_record **records = hf_mem_alloc(slots * sizeof(*records));
     if (!records)
         return HF_ENOMEM;
@@ -112,11 +128,9 @@ static void enlist_idle(hf_window *w, hf_record *r)
 
 int hf_window_push(hf_window *w, hf_record *r)
 {
-    if (w->count == w->slots) {
-        int err = grow(w);
-        if (err)
-            return err;
-    }
+    int err = hf_window_reserve(w, 1);
+    if (err)
+        return err;
     HF_ASSERT(!w->count || hf_window_at(w, w->count - 1)->base < r->base);
     w->records[(w->first + w->count) & (w->slots - 1)] = r;
     w->count++;

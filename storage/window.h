@@ -45,8 +45,8 @@ typedef struct hf_window {
     uint64_t    sealed_bytes;
     uint64_t    held;       /* bytes in memory */
     uint32_t    readers;    /* how many must pass a record; 0: none follow */
-    void       *spare[32];  /* chunks of HF_RECORD_MAX for reuse */
-    uint32_t    spares;
+    void       *spare;      /* chunks of HF_RECORD_MAX for reuse: each begins with */
+    uint32_t    spares;     /* the next one's address; so many */
 } hf_window;
 
 void hf_window_init(hf_window *window, uint32_t readers);
@@ -66,6 +66,9 @@ void     hf_window_chunk_free(hf_window *window, uint8_t *chunk, size_t room);
 hf_record *hf_window_record(hf_window *window, uint64_t base, uint8_t *data, size_t room,
                             const hf_record_head *head);
 void       hf_record_free(hf_window *window, hf_record *record);
+
+/* So many pushes can't fail then. HF_ENOMEM. */
+int        hf_window_reserve(hf_window *window, uint32_t more);
 
 /* Put it at the head; live and keep are set. */
 int        hf_window_push(hf_window *window, hf_record *record);

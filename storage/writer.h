@@ -1,8 +1,15 @@
-/* writer.h - what log.c and packing.c share: the log from inside. */
+/* writer.h - what log.c, folding.c and packing.c share: the log from inside. */
 #ifndef STORAGE_WRITER_H
 #define STORAGE_WRITER_H
 
 #include "storage/log.h"
+
+/* A part of a segment of facts that fits, as a record, in one page of the disk. */
+enum { HF_PIECE = 4096 - 16 - HF_RECORD_HEAD - HF_RUN_SIZE };
+typedef struct hf_piece {
+    hf_segment  part;
+    hf_segment *whole; /* if it is the first */
+} hf_piece;
 
 struct hf_log {
     hf_disk       *disk;
@@ -20,6 +27,8 @@ struct hf_log {
     uint32_t       fresh_count, fresh_room;
     hf_segment   **sorted;
     uint32_t       sorted_room;
+    hf_piece      *pieces;
+    uint32_t       piece_count, piece_room;
     hf_segment     facts;        /* DONE and ACK entries made here */
     uint64_t       unchecked;    /* bytes appended since space was looked at */
     uint64_t       checked_ns;
@@ -28,6 +37,21 @@ struct hf_log {
     uint64_t       commits, folds, written;
     _Atomic uint64_t folded;
 };
+
+/* Note why the log can't go on, unless it can after `err`. Returns it. */
+int  hf_log_die(hf_log *log, int err);
+void hf_log_free_retired(hf_log *log);
+
+/* Seal what is to be folded next, if it is time (or `all`), and collect it. */
+int      hf_folding_seal(hf_log *log, bool all);
+int      hf_folding_recollect(hf_log *log);    /* once more, if memory was short */
+bool     hf_folding_waits(const hf_log *log);  /* for the collecting */
+void     hf_folding_keep(hf_log *log);         /* after a commit with a slice */
+int      hf_folding_commit(hf_log *log, uint64_t budget); /* a slice of its own */
+int      hf_folding_turn(hf_log *log);         /* make freed pages usable */
+void     hf_folding_squeezed(hf_log *log);     /* the disk said that it is full */
+/* How much the fold may do in a commit that adds `bytes`. */
+uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes);
 
 /* Make the DONE and ACK entries of the group (into log->facts), sort all its
  * segments (into log->sorted), write them as records (into log->fresh). */

@@ -41,7 +41,9 @@ int cli_store_failed(const cli_context *context, int err)
         cli_complain("no permission to read %s", context->path);
         return CLI_REFUSED;
     }
-    cli_complain("%s%s%s", hf_strerror(err), *detail != 0 ? ": " : "", detail);
+    bool named = context->path == NULL || strstr(detail, context->path) != NULL;
+    cli_complain("%s%s%s%s%s", named ? "" : context->path, named ? "" : ": ", hf_strerror(err),
+                 *detail != 0 ? ": " : "", detail);
     if (err == HF_EBUSY)
         cli_say(&context->output, "Try again, or wait longer with --wait 30s.");
     if (err == HF_ECORRUPT)
@@ -49,6 +51,20 @@ int cli_store_failed(const cli_context *context, int err)
     if (err == HF_EUNKNOWN)
         cli_say(&context->output, "Look before you repeat it: it may have been done.");
     return cli_exit_code(err);
+}
+
+/* -v: who answers. */
+static int say_source(void *user, hf_bytes row)
+{
+    const cli_context *context = user;
+    hf_bytes source = cli_field_text(row, "source");
+    uint64_t pid = cli_field_uint(row, "pid");
+    if (pid != 0)
+        cli_say(&context->output, "%s: answered by the " HF_FMT ", process %llu has it",
+                context->path, HF_ARG(source), (unsigned long long)pid);
+    else
+        cli_say(&context->output, "%s: answered by the " HF_FMT, context->path, HF_ARG(source));
+    return HF_OK;
 }
 
 int cli_store_open(cli_context *context)
@@ -62,6 +78,8 @@ int cli_store_open(cli_context *context)
     if (wait_ms > HF_NEVER)
         wait_ms = HF_NEVER;
     int err = hf_store_open(&context->store, context->path, (uint32_t)wait_ms);
+    if (err == HF_OK && context->output.verbose)
+        err = hf_query(context->store, "stats", hf_view(NULL, 0), say_source, context);
     return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
 }
 

@@ -176,7 +176,8 @@ static void print_cell(const cli_output *output, size_t column, hf_bytes text)
         spaces(pad);
     if (color != NULL)
         fputs(color, stdout);
-    (void)fwrite(text.data, 1, text.len, stdout);
+    if (text.len > 0)
+        (void)fwrite(text.data, 1, text.len, stdout);
     if (color != NULL)
         fputs("\033[0m", stdout);
     if (!to_the_right(&output->columns[column]) && !last)
@@ -340,9 +341,9 @@ static void record_line(cli_output *output, hf_bytes row, const cli_column *colu
     cli_cell(&cell, row, column, human, output->now);
     if (cell.len > 0 && human) {
         paint(output, "\033[1m");
-        printf("%-*s", (int)width, column->title);
+        fputs(column->title, stdout);
         paint(output, "\033[0m");
-        fputs("  ", stdout);
+        spaces(width - cli_utf8_width(hf_str(column->title)) + 2);
     } else if (cell.len > 0) {
         printf("%s\t", column->field);
     }
@@ -362,11 +363,29 @@ void cli_record(cli_output *output, hf_bytes row, const cli_column *columns, siz
     }
     size_t width = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t len = strlen(columns[i].title);
-        width = len > width ? len : width;
+        size_t wide = cli_utf8_width(hf_str(columns[i].title));
+        width = wide > width ? wide : width;
     }
     for (size_t i = 0; i < count; i++)
         record_line(output, row, &columns[i], width);
+}
+
+void cli_sublist(cli_output *output, hf_bytes row, const char *name, const char *title,
+                 const cli_column *columns, size_t count)
+{
+    hf_bytes list = cli_field_list(row, name);
+    if (list.len == 0)
+        return;
+    printf("\n%s\n", title);
+    cli_list_begin(output, name, columns, count);
+    while (list.len > 0) {
+        hf_bytes from = list;
+        cli_value element;
+        if (!cli_next(&list, &element))
+            break;
+        cli_list_row(output, hf_view(from.data, from.len - list.len));
+    }
+    cli_list_end(output, hf_view(NULL, 0));
 }
 
 int cli_output_flush(void)
@@ -382,6 +401,7 @@ void cli_say(const cli_output *output, const char *format, ...)
     va_list args;
     if (output->quiet)
         return;
+    (void)fflush(stdout); /* it comes after what it is about */
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
@@ -391,6 +411,7 @@ void cli_say(const cli_output *output, const char *format, ...)
 void cli_complain(const char *format, ...)
 {
     va_list args;
+    (void)fflush(stdout);
     fputs("holdfast: ", stderr);
     va_start(args, format);
     vfprintf(stderr, format, args);

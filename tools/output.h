@@ -50,6 +50,10 @@ void cli_list_end(cli_output *output, hf_bytes summary);
 /* One row, a field a line. Fields that are absent are left out. */
 void cli_record(cli_output *output, hf_bytes row, const cli_column *columns, size_t count);
 
+/* The list `name` inside a row as a table under a title; nothing if it is empty. */
+void cli_sublist(cli_output *output, hf_bytes row, const char *name, const char *title,
+                 const cli_column *columns, size_t count);
+
 /* How a cell looks; human: for people, else for machines. */
 void cli_cell(cli_buffer *to, hf_bytes row, const cli_column *column, bool human, uint64_t now);
 

@@ -45,18 +45,18 @@ static double chance(void)
 }
 
 /* The way there. REPLY_OK: it has arrived. */
-static reply request(call *this, service to)
+static reply request(call *via, service to)
 {
-    const services *at = this->at;
+    const services *at = via->at;
     bool            lost = chance() < at->fail_rate;
 
-    this->began = now_ns();
-    this->no_answer = lost && chance() < 0.5;
-    sleep_until(this->began + (uint64_t)at->latency_ms * 500000u);
+    via->began = now_ns();
+    via->no_answer = lost && chance() < 0.5;
+    sleep_until(via->began + (uint64_t)at->latency_ms * 500000u);
     if (at->down[to])
-        snprintf(this->why, sizeof this->why, "the %s service is down", service_names[to]);
-    else if (lost && !this->no_answer)
-        snprintf(this->why, sizeof this->why, "the %s service was not reached",
+        snprintf(via->why, sizeof via->why, "the %s service is down", service_names[to]);
+    else if (lost && !via->no_answer)
+        snprintf(via->why, sizeof via->why, "the %s service was not reached",
                  service_names[to]);
     else
         return REPLY_OK;
@@ -64,96 +64,96 @@ static reply request(call *this, service to)
 }
 
 /* The way back. */
-static reply answer(call *this, service to, reply outcome)
+static reply answer(call *via, service to, reply outcome)
 {
     uint64_t took;
 
-    sleep_until(now_ns() + (uint64_t)this->at->latency_ms * 500000u);
-    took = now_ns() - this->began;
-    floor_add(this->at->times, this->order, this->began, took);
-    if (outcome == REPLY_OK && this->no_answer) {
-        snprintf(this->why, sizeof this->why, "the %s service did not answer",
+    sleep_until(now_ns() + (uint64_t)via->at->latency_ms * 500000u);
+    took = now_ns() - via->began;
+    floor_add(via->at->times, via->order, via->began, took);
+    if (outcome == REPLY_OK && via->no_answer) {
+        snprintf(via->why, sizeof via->why, "the %s service did not answer",
                  service_names[to]);
         return REPLY_FAILED;
     }
     return outcome;
 }
 
-/* What this call does at `service`, if the request arrives. */
-#define CALL(service, what)                    \
-    reply outcome = request(this, service);      \
-    if (outcome == REPLY_OK)                   \
-        outcome = what;                        \
-    return answer(this, service, outcome)
+/* What a call does at `service`, if the request arrives. */
+#define CALL(service, what)                  \
+    reply outcome = request(via, service);   \
+    if (outcome == REPLY_OK)                 \
+        outcome = what;                      \
+    return answer(via, service, outcome)
 
-reply customer_get(call *this, const char *id, catalogue_row *row)
+reply customer_get(call *via, const char *id, catalogue_row *row)
 {
-    CALL(SERVICE_CUSTOMER, ledger_find(this->at->books, "customer", id, row, this->why));
+    CALL(SERVICE_CUSTOMER, ledger_find(via->at->books, "customer", id, row, via->why));
 }
 
-reply merchant_get(call *this, const char *id, catalogue_row *row)
+reply merchant_get(call *via, const char *id, catalogue_row *row)
 {
-    CALL(SERVICE_MERCHANT, ledger_find(this->at->books, "merchant", id, row, this->why));
+    CALL(SERVICE_MERCHANT, ledger_find(via->at->books, "merchant", id, row, via->why));
 }
 
-reply promotion_get(call *this, const char *id, catalogue_row *row)
+reply promotion_get(call *via, const char *id, catalogue_row *row)
 {
-    CALL(SERVICE_PROMOTION, ledger_find(this->at->books, "promotion", id, row, this->why));
+    CALL(SERVICE_PROMOTION, ledger_find(via->at->books, "promotion", id, row, via->why));
 }
 
-reply product_get(call *this, const char *id, catalogue_row *row)
+reply product_get(call *via, const char *id, catalogue_row *row)
 {
-    CALL(SERVICE_PRODUCT, ledger_find(this->at->books, "product", id, row, this->why));
+    CALL(SERVICE_PRODUCT, ledger_find(via->at->books, "product", id, row, via->why));
 }
 
-reply customer_notify(call *this, const char *key, const char *id, const char *text)
+reply customer_notify(call *via, const char *key, const char *id, const char *text)
 {
     CALL(SERVICE_CUSTOMER,
-         ledger_notify(this->at->books, key, this->order, "customer", id, text, this->why));
+         ledger_notify(via->at->books, key, via->order, "customer", id, text, via->why));
 }
 
-reply merchant_notify(call *this, const char *key, const char *id, const char *text)
+reply merchant_notify(call *via, const char *key, const char *id, const char *text)
 {
     CALL(SERVICE_MERCHANT,
-         ledger_notify(this->at->books, key, this->order, "merchant", id, text, this->why));
+         ledger_notify(via->at->books, key, via->order, "merchant", id, text, via->why));
 }
 
-reply order_create(call *this, const char *key, const char *customer, const char *merchant,
+reply order_create(call *via, const char *key, const char *customer, const char *merchant,
                    int64_t total)
 {
-    CALL(SERVICE_ORDER, ledger_create_order(this->at->books, key, this->order, customer, merchant,
-                                            total, this->why));
+    CALL(SERVICE_ORDER, ledger_create_order(via->at->books, key, via->order, customer, merchant,
+                                            total, via->why));
 }
 
-reply order_flag_paid(call *this, const char *key)
+reply order_flag_paid(call *via, const char *key)
 {
-    CALL(SERVICE_ORDER, ledger_flag_paid(this->at->books, key, this->order, this->why));
+    CALL(SERVICE_ORDER, ledger_flag_paid(via->at->books, key, via->order, via->why));
 }
 
-reply order_cancel(call *this, const char *key, const char *of)
+reply order_cancel(call *via, const char *key, const char *of)
 {
-    CALL(SERVICE_ORDER, ledger_cancel_order(this->at->books, key, of, this->order, this->why));
+    CALL(SERVICE_ORDER, ledger_cancel_order(via->at->books, key, of, via->order, via->why));
 }
 
-reply invoice_create(call *this, const char *key, const amounts *sums, char id[LEDGER_ID])
+reply invoice_create(call *via, const char *key, const amounts *sums, char id[LEDGER_ID])
 {
     CALL(SERVICE_INVOICE,
-         ledger_create_invoice(this->at->books, key, this->order, sums, id, this->why));
+         ledger_create_invoice(via->at->books, key, via->order, sums, id, via->why));
 }
 
-reply invoice_void(call *this, const char *key, const char *of)
+reply invoice_void(call *via, const char *key, const char *of)
 {
-    CALL(SERVICE_INVOICE, ledger_void_invoice(this->at->books, key, of, this->why));
+    CALL(SERVICE_INVOICE, ledger_void_invoice(via->at->books, key, of, via->why));
 }
 
-reply payment_pay(call *this, const char *key, const char *invoice, int64_t amount,
+reply payment_pay(call *via, const char *key, const char *invoice, int64_t amount,
                   const char *card, char receipt[LEDGER_ID])
 {
-    CALL(SERVICE_PAYMENT, ledger_pay(this->at->books, key, this->order, invoice, amount, card,
-                                     receipt, this->why));
+    CALL(SERVICE_PAYMENT, ledger_pay(via->at->books, key, via->order, invoice, amount, card,
+                                     receipt, via->why));
 }
 
-reply payment_refund(call *this, const char *key, const char *of)
+reply payment_refund(call *via, const char *key, const char *of)
 {
-    CALL(SERVICE_PAYMENT, ledger_refund(this->at->books, key, of, this->why));
+    CALL(SERVICE_PAYMENT, ledger_refund(via->at->books, key, of, via->why));
 }

@@ -37,23 +37,23 @@ typedef struct call {
 } call;
 
 /* Looking up changes nothing. */
-reply customer_get(call *this, const char *id, catalogue_row *row);
-reply merchant_get(call *this, const char *id, catalogue_row *row);
-reply promotion_get(call *this, const char *id, catalogue_row *row);
-reply product_get(call *this, const char *id, catalogue_row *row);
+reply customer_get(call *via, const char *id, catalogue_row *row);
+reply merchant_get(call *via, const char *id, catalogue_row *row);
+reply promotion_get(call *via, const char *id, catalogue_row *row);
+reply product_get(call *via, const char *id, catalogue_row *row);
 
 /* What changes something has a key; undoing has its own key and names that of
  * what it undoes. */
-reply customer_notify(call *this, const char *key, const char *id, const char *text);
-reply merchant_notify(call *this, const char *key, const char *id, const char *text);
-reply order_create(call *this, const char *key, const char *customer, const char *merchant,
+reply customer_notify(call *via, const char *key, const char *id, const char *text);
+reply merchant_notify(call *via, const char *key, const char *id, const char *text);
+reply order_create(call *via, const char *key, const char *customer, const char *merchant,
                    int64_t total);
-reply order_flag_paid(call *this, const char *key);
-reply order_cancel(call *this, const char *key, const char *of);
-reply invoice_create(call *this, const char *key, const amounts *sums, char id[LEDGER_ID]);
-reply invoice_void(call *this, const char *key, const char *of);
-reply payment_pay(call *this, const char *key, const char *invoice, int64_t amount,
+reply order_flag_paid(call *via, const char *key);
+reply order_cancel(call *via, const char *key, const char *of);
+reply invoice_create(call *via, const char *key, const amounts *sums, char id[LEDGER_ID]);
+reply invoice_void(call *via, const char *key, const char *of);
+reply payment_pay(call *via, const char *key, const char *invoice, int64_t amount,
                   const char *card, char receipt[LEDGER_ID]);
-reply payment_refund(call *this, const char *key, const char *of);
+reply payment_refund(call *via, const char *key, const char *of);
 
 #endif

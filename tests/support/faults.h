@@ -15,14 +15,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FAIL_NOTHING, FAIL_DATA, FAIL_SHORT, FAIL_META, FAIL_SYNC };
+enum { FAIL_NOTHING, FAIL_DATA, FAIL_SHORT, FAIL_META, FAIL_META_LATE, FAIL_SYNC };
 
-static struct {
+static struct fault {
     int what, error;
     int times;    /* how often it fails */
     int kill_at;  /* the process dies at this call, counting down; 0: never */
 } fault;
 
+/* Seen by liblmdb whatever the flags of the build say. */
+#define SEEN __attribute__((visibility("default")))
 #define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
 
 static void maybe_die(void)
@@ -41,18 +43,25 @@ static bool fails(int what)
 }
 
 /* LMDB writes a meta page as 120 bytes at 32 in page 0 or 1, and only that so. */
-ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
+SEEN ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
     maybe_die();
     bool meta = (at == 32 || at == 4096 + 32) && len == 120;
     if (len >= 120 && fails(meta ? FAIL_META : FAIL_DATA))
         return -1;
+    /* Written, and then an error; the next one, LMDB's undoing, is lost. */
+    if (meta && fault.what == FAIL_META_LATE && fault.times) {
+        if (fault.times > 1 && REAL(pwrite)(fd, bytes, len, at) < 0)
+            return -1;
+        (void)fails(FAIL_META_LATE);
+        return -1;
+    }
     if (!meta && len >= 4096 && fails(FAIL_SHORT))
         return REAL(pwrite)(fd, bytes, len / 2, at);
     return REAL(pwrite)(fd, bytes, len, at);
 }
 
-ssize_t writev(int fd, const struct iovec *iov, int count)
+SEEN ssize_t writev(int fd, const struct iovec *iov, int count)
 {
     maybe_die();
     if (fails(FAIL_DATA))
@@ -62,7 +71,7 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
     return REAL(writev)(fd, iov, count);
 }
 
-ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
+SEEN ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
 {
     maybe_die();
     if (fails(FAIL_DATA))
@@ -72,19 +81,19 @@ ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
     return REAL(pwritev)(fd, iov, count, at);
 }
 
-int fdatasync(int fd)
+SEEN int fdatasync(int fd)
 {
     maybe_die();
     return fails(FAIL_SYNC) ? -1 : REAL(fdatasync)(fd);
 }
 
-int fsync(int fd)
+SEEN int fsync(int fd)
 {
     maybe_die();
     return REAL(fsync)(fd);
 }
 
-int rename(const char *from, const char *to)
+SEEN int rename(const char *from, const char *to)
 {
     maybe_die();
     int err = REAL(rename)(from, to);

@@ -29,9 +29,10 @@ static inline int make_root(void **state)
 
 static inline int remove_root(void **state)
 {
-    char command[128];
+    char command[200];
     (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", root);
+    (void)snprintf(command, sizeof command, "umount -l %s/mount 2>/dev/null; rm -rf %s", root,
+                   root);
     return system(command);
 }
 

@@ -91,8 +91,8 @@ static void test_truncated(void **state)
     assert_int_equal(put_many(disk, 0, 4000, 100), HF_OK);
     assert_int_equal(put_many(disk, 4000, 20, 6000), HF_OK);
     assert_int_equal(del_many(disk, 100, 3920), HF_OK);
-    for (uint64_t i = 0; i < 6; i++)
-        assert_int_equal(put_many(disk, i, 1, 100), HF_OK);
+    for (uint64_t i = 0; i < 6; i++) /* all that is left moves to the front */
+        assert_int_equal(put_many(disk, 0, 100, 100 + i), HF_OK);
     hf_disk_close(disk);
 
     off_t whole = size_of(path_of("cut/data.mdb"));
@@ -182,6 +182,27 @@ static void test_killed_creation(void **state)
     assert_int_equal(size_of(path_of("killed1.tmp-0123456789abcdef")), -1);
     assert_int_not_equal(size_of(path_of("killed1.tmp-0123456789abcdee")), -1);
     assert_int_not_equal(size_of(path_of("killed1.tmp-0123456789abcded")), -1);
+}
+
+/* Address space ends at 128 TiB: the message names what to turn down. */
+static void test_no_map(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "wide1", "wide2", "wide3" };
+    hf_disk        *disk[3] = { NULL, NULL, NULL };
+    hf_disk_options wide = { .store_max = UINT64_C(1) << 45, .reserve = UINT64_C(1) << 45 };
+    hf_disk_options absurd = { .store_max = UINT64_C(1) << 60 };
+    int             err = HF_OK;
+
+    assert_int_equal(hf_disk_open(&disk[0], path_of("absurd"), &absurd), HF_EINVAL);
+    for (int i = 0; i < 3 && !err; i++) {
+        hf_disk_close(open_ok(names[i]));
+        err = hf_disk_open(&disk[i], path_of(names[i]), &wide);
+    }
+    assert_int_equal(err, HF_ENOMEM);
+    assert_non_null(strstr(hf_error_detail(), "store_max 35184372088832"));
+    for (int i = 0; i < 3; i++)
+        hf_disk_close(disk[i]);
 }
 
 /* ---- One engine at a time */
@@ -357,7 +378,7 @@ int main(void)
         cmocka_unit_test(test_versions),       cmocka_unit_test(test_killed_creation),
         cmocka_unit_test(test_busy_here),      cmocka_unit_test(test_busy_elsewhere),
         cmocka_unit_test(test_dead_readers),   cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_last_stop),
+        cmocka_unit_test(test_last_stop),      cmocka_unit_test(test_no_map),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

@@ -1,0 +1,62 @@
+/* actor.h - actors in memory, of one shard.
+ *
+ * A resident actor is its address, its newest state (also one that is staged
+ * but not committed yet: nothing leaves before the commit) and, only while
+ * messages wait, a mailbox. Owned by its shard's thread. */
+#ifndef ENGINE_ACTOR_H
+#define ENGINE_ACTOR_H
+
+#include "engine/type.h"
+
+#include "storage/entry.h"
+
+typedef struct hf_mailbox hf_mailbox;
+
+typedef struct hf_actor {
+    uint64_t         hash;
+    struct hf_actor *newer, *older; /* by last use */
+    hf_kind_of      *kind;
+    hf_mailbox      *mailbox;       /* NULL: nothing waits or runs */
+    uint8_t         *state;         /* NULL: none */
+    uint32_t         state_len;
+    uint32_t         used;          /* shard's seconds at last use */
+    uint64_t         batch;         /* shard's newest batch that changed it */
+    uint64_t         taken;         /* highest place handed out */
+    uint64_t         checked;       /* spills it knows about: see shard.h */
+    uint8_t          len;           /* of address */
+    bool             damaged;       /* state or a row can't be read: runs no turns */
+    bool             rows;          /* has messages in the inbox table */
+    char             address[];
+} hf_actor;
+
+typedef struct hf_actors {
+    uint64_t *slots;        /* pointer with 16 bits of the hash on top */
+    uint32_t  mask, count;
+    hf_actor *newest, *oldest;
+    uint64_t  bytes;
+} hf_actors;
+
+int       hf_actors_init(hf_actors *actors);
+void      hf_actors_done(hf_actors *actors);
+
+hf_actor *hf_actors_find(const hf_actors *actors, uint64_t hash, const char *address, size_t len);
+/* Not there before. NULL: out of memory. */
+hf_actor *hf_actors_add(hf_actors *actors, uint64_t hash, const char *address, size_t len);
+void      hf_actors_remove(hf_actors *actors, hf_actor *actor);
+void      hf_actors_touch(hf_actors *actors, hf_actor *actor); /* used just now */
+
+/* Replace its state; data NULL: none. HF_ENOMEM leaves the old one. */
+int       hf_actor_set_state(hf_actors *actors, hf_actor *actor, hf_bytes state);
+
+/* Bring its slot near before it is looked up. */
+static inline void hf_actors_prefetch(const hf_actors *actors, uint64_t hash)
+{
+    __builtin_prefetch(&actors->slots[hash & actors->mask]);
+}
+static inline void hf_actors_prefetch_actor(const hf_actors *actors, uint64_t hash)
+{
+    uint64_t slot = actors->slots[hash & actors->mask];
+    __builtin_prefetch((const void *)(uintptr_t)(slot & 0xffffffffffff));
+}
+
+#endif

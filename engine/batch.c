@@ -1,0 +1,95 @@
+/* batch.c - make, fill and reuse batches.
+ *
+ * Happy path: new, segments filled by turn.c or send.c, done ranges noted,
+ * submitted to journal.c, settled, cleared for the next use. Fails only for
+ * want of memory. The thread that fills it. */
+#include "engine/batch.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+hf_batch *hf_batch_new(hf_engine *engine, uint32_t shards)
+{
+    hf_batch *b = hf_mem_zero(1, sizeof *b);
+    hf_segment *segments = hf_mem_zero(shards + 1, sizeof *segments);
+    if (!b || !segments) {
+        hf_mem_free(b);
+        hf_mem_free(segments);
+        return NULL;
+    }
+    b->engine = engine;
+    b->segments = segments;
+    b->shards = shards;
+    for (uint32_t i = 0; i < shards; i++)
+        segments[i].shard = i;
+    segments[shards].shard = HF_FACTS;
+    return b;
+}
+
+void hf_batch_free(hf_batch *b)
+{
+    if (!b)
+        return;
+    for (uint32_t i = 0; i <= b->shards; i++)
+        hf_segment_done(&b->segments[i]);
+    hf_mem_free(b->segments);
+    hf_mem_free(b->done);
+    hf_mem_free(b->named);
+    hf_mem_free(b);
+}
+
+void hf_batch_clear(hf_batch *b)
+{
+    for (uint32_t i = 0; i <= b->shards; i++)
+        hf_segment_cut(&b->segments[i], (hf_batch_mark){ 0 });
+    b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
+    b->next = NULL;
+    b->waiters = NULL;
+    b->rides = false;
+}
+
+int hf_batch_done(hf_batch *b, uint64_t id)
+{
+    hf_range *last = b->done_count ? &b->done[b->done_count - 1] : NULL;
+    if (last && last->first + last->count == id) {
+        last->count++;
+        return HF_OK;
+    }
+    if (b->done_count == b->done_room) {
+        uint32_t room = b->done_room ? b->done_room * 2 : 64;
+        hf_range *done = hf_mem_grow(b->done, room * sizeof *done);
+        if (!done)
+            return hf_error(HF_ENOMEM, "a batch");
+        b->done = done;
+        b->done_room = room;
+    }
+    b->done[b->done_count++] = (hf_range){ id, 1 };
+    return HF_OK;
+}
+
+int hf_batch_named(hf_batch *b, uint64_t id)
+{
+    if (b->named_count == b->named_room) {
+        uint32_t room = b->named_room ? b->named_room * 2 : 64;
+        uint64_t *named = hf_mem_grow(b->named, room * sizeof *named);
+        if (!named)
+            return hf_error(HF_ENOMEM, "a batch");
+        b->named = named;
+        b->named_room = room;
+    }
+    b->named[b->named_count++] = id;
+    return HF_OK;
+}
+
+uint64_t hf_batch_bytes(const hf_batch *b)
+{
+    uint64_t bytes = (uint64_t)b->done_count * HF_ENTRY_HEAD;
+    for (uint32_t i = 0; i <= b->shards; i++)
+        bytes += b->segments[i].len;
+    return bytes;
+}
+
+bool hf_batch_is_empty(const hf_batch *b)
+{
+    return hf_batch_bytes(b) == 0;
+}

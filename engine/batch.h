@@ -1,0 +1,71 @@
+/* batch.h - everything that changes the store, on its way to the journal.
+ *
+ * A batch is one indivisible change: what a call from outside sends, or what
+ * one or more turns did. It is filled by one thread, submitted, and handed back
+ * (`settled`) by the journal, in the order of commits. */
+#ifndef ENGINE_BATCH_H
+#define ENGINE_BATCH_H
+
+#include "storage/log.h"
+
+typedef struct hf_batch  hf_batch;
+typedef struct hf_engine hf_engine;
+
+/* On the journal's thread, after the commit (HF_OK) or its failure: short, and
+ * it never waits. The batch is the receiver's again. */
+typedef void (*hf_settled_fn)(hf_batch *batch, int err);
+
+struct hf_batch {
+    hf_batch     *next;
+    hf_engine    *engine;
+    hf_settled_fn settled;
+    void         *owner;      /* shard, parcel, waiting call, … */
+    uint64_t      sequence;   /* the owner's numbering */
+    uint64_t      end;        /* once settled: it lies below this position */
+    hf_segment   *segments;   /* one a shard, then the facts */
+    uint32_t      shards;
+    hf_range     *done;       /* messages still in the window that are done */
+    uint32_t      done_count, done_room;
+    uint64_t     *named;      /* messages ended by an entry that names them */
+    uint32_t      named_count, named_room;
+    uint32_t      turns;      /* that it acknowledges */
+    uint32_t      dead;       /* messages that it buries */
+    uint32_t      sends;      /* messages in it */
+    bool          rides;      /* needs no commit of its own */
+    bool          outside;    /* from a caller, who is told when it can't be taken */
+    void         *waiters;    /* owner's: who goes on once it is committed */
+};
+
+/* segments: shards + 1 of them, zeroed; the caller's memory or NULL (ours). */
+hf_batch *hf_batch_new(hf_engine *engine, uint32_t shards);
+void      hf_batch_free(hf_batch *batch);
+void      hf_batch_clear(hf_batch *batch); /* empty again, memory kept */
+
+static inline hf_segment *hf_batch_facts(hf_batch *batch)
+{
+    return &batch->segments[batch->shards];
+}
+
+/* Message `id`, which a shard ran from the log, is done: extends the last range. */
+int  hf_batch_done(hf_batch *batch, uint64_t id);
+int  hf_batch_named(hf_batch *batch, uint64_t id);
+uint64_t hf_batch_bytes(const hf_batch *batch);
+bool hf_batch_is_empty(const hf_batch *batch);
+
+/* Undoing what a failed turn staged. */
+typedef struct hf_batch_mark {
+    uint32_t len, count, messages, keeps;
+} hf_batch_mark;
+static inline hf_batch_mark hf_segment_mark(const hf_segment *s)
+{
+    return (hf_batch_mark){ s->len, s->count, s->messages, s->keeps };
+}
+static inline void hf_segment_cut(hf_segment *s, hf_batch_mark m)
+{
+    s->len = m.len;
+    s->count = m.count;
+    s->messages = m.messages;
+    s->keeps = m.keeps;
+}
+
+#endif

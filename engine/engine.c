@@ -1,0 +1,351 @@
+/* engine.c - hf_open, hf_close, hf_drain: an engine comes and goes.
+ *
+ * Happy path of opening: check the options, open the store (its lock makes us
+ * the only one), replay the window, then start callbacks, journal, pools,
+ * shards and the loop; *engine is set before the first turn. Closing takes no
+ * more work, lets turns end, writes what they did, and notes a clean end.
+ *
+ * Fails: opening undoes what it began and says what was wrong; closing may time
+ * out and be called again. The engine may also stop by itself (hf_engine_stop):
+ * then nothing more is answered or released, and close still frees it. */
+#include "engine/turn.h"
+
+#include "engine/loop.h"
+#include "engine/pool.h"
+#include "engine/step.h"
+
+#include "storage/clock.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+const char *hf_version(void)
+{
+#define HF_TEXT_OF(x) #x
+#define HF_TEXT(x) HF_TEXT_OF(x)
+    return HF_TEXT(HF_VERSION_MAJOR) "." HF_TEXT(HF_VERSION_MINOR) "." HF_TEXT(HF_VERSION_PATCH);
+}
+
+void hf_log_stderr(void *user, hf_level level, const char *text)
+{
+    static const char *const names[] = { "debug", "info", "warning", "error" };
+    (void)user;
+    fprintf(stderr, "holdfast: %s: %s\n", names[level <= HF_ERROR ? level : HF_ERROR], text);
+}
+
+void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    if (!engine->options.log)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    engine->options.log(engine->options.user, level, text);
+}
+
+int hf_engine_check(const hf_engine *engine)
+{
+    if (!engine)
+        return hf_error(HF_EINVAL, "no engine");
+    int err = hf_disk_forked(engine->disk);
+    if (err)
+        return err;
+    switch (atomic_load_explicit(&engine->phase, memory_order_acquire)) {
+    case HF_STOPPED: return hf_error(HF_EUNKNOWN, "the engine stopped; see last-stop in %s",
+                                     hf_disk_path(engine->disk));
+    case HF_CLOSING: return hf_error(HF_ECLOSED, "%s", hf_disk_path(engine->disk));
+    default: return HF_OK;
+    }
+}
+
+static void run_stopped(hf_callback *callback)
+{
+    hf_engine *engine = (hf_engine *)(void *)((char *)callback - offsetof(hf_engine, stopped));
+    engine->options.stopped(engine->options.user, engine->stopped_err);
+}
+
+void hf_engine_stop(hf_engine *engine, int err, const char *why)
+{
+    int phase = atomic_exchange(&engine->phase, HF_STOPPED);
+    if (phase == HF_STOPPED)
+        return;
+    atomic_store(&engine->stop_err, err);
+    hf_disk_note_stop(engine->disk, err, why);
+    hf_engine_log(engine, HF_ERROR, "the engine of %s stopped: %s (%s)",
+                  hf_disk_path(engine->disk), hf_strerror(err), why);
+    engine->stopped_err = err;
+    if (engine->options.stopped && engine->callbacks.queue) {
+        engine->stopped.run = run_stopped;
+        hf_callbacks_reserve(&engine->callbacks);
+        hf_callbacks_queue(&engine->callbacks, &engine->stopped);
+    }
+    if (engine->shards)
+        hf_shards_wake(engine);
+}
+
+/* ---- Opening */
+
+static int copy_options(hf_engine *engine, const hf_options *options)
+{
+    hf_options *o = &engine->options;
+    size_t size = options ? options->size : 0;
+    if (!options || size < offsetof(hf_options, shards) || size > 4096 || !options->type_size)
+        return hf_error(HF_EINVAL, "options: fill them with HF_OPTIONS(.types = ...)");
+    memcpy(o, options, size < sizeof *o ? size : sizeof *o);
+    if (!o->types)
+        return hf_error(HF_EINVAL, "options.types is missing");
+    if (!o->shards) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        o->shards = cores > 0 ? (uint32_t)cores : 1;
+    }
+    if (o->shards > 256)
+        return hf_error(HF_EINVAL, "options.shards is %u, at most 256", o->shards);
+    o->body_max = o->body_max ? o->body_max : 1 << 20;
+    if (o->body_max > 8 << 20)
+        return hf_error(HF_EINVAL, "options.body_max is %u, at most 8 MiB", o->body_max);
+    o->window = o->window ? o->window : (uint64_t)128 << 20;
+    if (o->window < 64 << 10 || o->window > (uint64_t)64 << 30)
+        return hf_error(HF_EINVAL, "options.window is %llu, 64 KiB to 64 GiB",
+                        (unsigned long long)o->window);
+    o->store_max = o->store_max ? o->store_max : (uint64_t)64 << 30;
+    if (o->store_max < o->window)
+        return hf_error(HF_EINVAL, "options.store_max is smaller than the window");
+    engine->shard_count = o->shards;
+    return hf_types_copy(&engine->types, o->types, o->type_size);
+}
+
+static int check_targets(const hf_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->types.count; i++) {
+        const hf_type *t = &engine->types.kinds[i].is;
+        const char *names[2] = { t->next, t->dead_to }, *fields[2] = { "next", "dead_to" };
+        for (int n = 0; n < 2; n++)
+            if (names[n] && !hf_types_find(&engine->types, names[n], strlen(names[n])))
+                return hf_error(HF_EINVAL, "type \"%s\": .%s names \"%s\", which is not defined",
+                                t->name, fields[n], names[n]);
+    }
+    return HF_OK;
+}
+
+static void make_key_prefix(hf_engine *engine)
+{
+    uint64_t hash = XXH3_64bits(hf_disk_uuid(engine->disk), 16);
+    snprintf(engine->key_prefix, sizeof engine->key_prefix, "%016llx", (unsigned long long)hash);
+}
+
+/* Messages that wait: rows, and those of the window, less the rows it ended. */
+static int count_waiting(hf_engine *engine)
+{
+    const hf_window *w = hf_log_window(engine->log);
+    uint64_t waiting, tail = hf_log_folded(engine->log), ended = 0;
+    hf_txn *txn;
+    int err = hf_txn_read(engine->disk, &txn);
+    if (err)
+        return err;
+    err = hf_txn_count(txn, HF_IN_INBOX, &waiting);
+    hf_txn_abort(txn);
+    for (uint32_t i = 0; !err && i < w->count; i++) {
+        const hf_record *r = hf_window_at(w, i);
+        const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+        waiting += r->live;
+        for (uint32_t n = 0; r->keep && n < r->count; n++) {
+            hf_entry e;
+            at += hf_entry_decode(at, (size_t)(end - at), &e);
+            ended += (e.op == HF_OP_ACK || e.op == HF_OP_DEAD) && e.id < tail;
+            waiting += e.op == HF_OP_REQUEUE;
+        }
+    }
+    atomic_store(&engine->count.waiting, waiting > ended ? waiting - ended : 0);
+    return err;
+}
+
+static int open_store(hf_engine *engine, const char *path)
+{
+    hf_disk_options disk = { .store_max = engine->options.store_max };
+    int err = hf_disk_open(&engine->disk, path, &disk);
+    if (err)
+        return err;
+    make_key_prefix(engine);
+    err = hf_strikes_open(&engine->strikes, path);
+    if (!err)
+        err = hf_sorter_start(&engine->sorter);
+    if (err)
+        return err;
+    hf_log_options log = { .window = engine->options.window, .shards = engine->shard_count,
+                           .readers = engine->shard_count, .offload = hf_sorter_run,
+                           .user = engine->sorter };
+    err = hf_log_open(&engine->log, engine->disk, &log);
+    if (!err)
+        err = hf_replay(engine->log);
+    if (!err)
+        err = hf_log_start(engine->log);
+    if (err)
+        return err;
+    hf_log_stats stats;
+    hf_log_stat(engine->log, &stats);
+    engine->seed = hf_log_seed(engine->log);
+    engine->first_id = stats.next;
+    err = count_waiting(engine);
+    if (!err)
+        err = hf_steps_load(engine);
+    return err ? err : hf_pauses_load(engine);
+}
+
+static int start_threads(hf_engine *engine)
+{
+    int err = hf_callbacks_start(&engine->callbacks, engine->options.loop);
+    if (!err)
+        err = hf_pools_start(engine);
+    if (!err)
+        err = hf_journal_start(engine);
+    atomic_store(&engine->phase, HF_LIVE);
+    if (!err)
+        err = hf_shards_start(engine);
+    if (!err)
+        err = hf_loop_start(engine);
+    return err;
+}
+
+static void tear_down(hf_engine *engine, bool clean)
+{
+    hf_loop_stop(engine);
+    hf_pools_stop(engine);
+    hf_shards_stop(engine);
+    hf_journal_stop(engine);
+    hf_callbacks_stop(&engine->callbacks);
+    hf_sorter_stop(engine->sorter);
+    hf_shards_done(engine);
+    (void)hf_log_close(engine->log, clean);
+    hf_strikes_close(&engine->strikes, clean);
+    hf_pauses_done(engine);
+    hf_steps_done(engine);
+    hf_journal_done(&engine->journal);
+    hf_disk_close(engine->disk);
+    hf_types_done(&engine->types);
+    hf_mem_free(engine);
+}
+
+int hf_open(hf_engine **out, const char *path, const hf_options *options)
+{
+    hf_error_clear();
+    if (!out || !path || !*path)
+        return hf_error(HF_EINVAL, "hf_open needs where to put the engine, and a path");
+    *out = NULL;
+    hf_engine *engine = hf_mem_zero(1, sizeof *engine);
+    if (!engine)
+        return hf_error(HF_ENOMEM, "the engine");
+    engine->opened_ms = hf_clock_wall_ms();
+    int err = hf_journal_init(&engine->journal);
+    if (!err)
+        err = copy_options(engine, options);
+    if (!err)
+        err = check_targets(engine);
+    if (!err)
+        err = open_store(engine, path);
+    if (!err) {
+        *out = engine;
+        err = start_threads(engine);
+    }
+    if (err) {
+        char why[512];
+        snprintf(why, sizeof why, "%s", hf_error_detail());
+        *out = NULL;
+        atomic_store(&engine->phase, HF_CLOSING);
+        tear_down(engine, false);
+        return hf_error(err, "%s", why);
+    }
+    return HF_OK;
+}
+
+/* ---- Draining */
+
+/* A sum that changes whenever any part of the engine does something. */
+static uint64_t activity(const hf_engine *engine)
+{
+    uint64_t sum = atomic_load(&engine->count.commits);
+    for (uint32_t i = 0; i < engine->shard_count; i++)
+        sum += atomic_load(&engine->shards[i].activity);
+    return sum;
+}
+
+static bool looks_idle(hf_engine *engine)
+{
+    if (atomic_load(&engine->journal.inflight))
+        return false;
+    for (uint32_t i = 0; i < engine->shard_count; i++)
+        if (!atomic_load(&engine->shards[i].quiet))
+            return false;
+    return !atomic_load(&engine->count.running);
+}
+
+/* Idle means: every part was idle, and none of them stirred while we looked. */
+static bool is_idle(hf_engine *engine)
+{
+    uint64_t before = activity(engine);
+    return looks_idle(engine) && activity(engine) == before && looks_idle(engine);
+}
+
+int hf_drain(hf_engine *engine, uint32_t timeout_ms)
+{
+    uint64_t start = hf_clock_mono_ns();
+    hf_error_clear();
+    int err = hf_engine_check(engine);
+    if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks)))
+        err = hf_error(HF_EDEADLOCK, "hf_drain waits for turns; not in a turn or callback");
+    uint64_t sleep_ns = 20000;
+    while (!err && !is_idle(engine)) {
+        struct timespec pause = { 0, (long)sleep_ns };
+        if (timeout_ms != HF_NEVER
+            && hf_clock_mono_ns() - start > (uint64_t)timeout_ms * 1000000)
+            return hf_error(HF_ETIMEDOUT, "%llu messages wait",
+                            (unsigned long long)atomic_load(&engine->count.waiting));
+        hf_journal_kick(engine);
+        nanosleep(&pause, NULL);
+        sleep_ns = sleep_ns < 2000000 ? sleep_ns * 2 : sleep_ns;
+        err = hf_engine_check(engine);
+    }
+    return err;
+}
+
+/* ---- Closing */
+
+static int wait_for_turns(hf_engine *engine, uint32_t timeout_ms)
+{
+    uint64_t start = hf_clock_mono_ns();
+    while (hf_pools_halt(engine)) {
+        struct timespec pause = { 0, 1000000 };
+        if (timeout_ms != HF_NEVER
+            && hf_clock_mono_ns() - start >= (uint64_t)timeout_ms * 1000000)
+            return hf_error(HF_ETIMEDOUT, "turns still run");
+        nanosleep(&pause, NULL);
+    }
+    return HF_OK;
+}
+
+int hf_close(hf_engine *engine, uint32_t timeout_ms)
+{
+    hf_error_clear();
+    if (!engine)
+        return HF_OK;
+    int err = hf_disk_forked(engine->disk);
+    if (err)
+        return err;
+    if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks))
+        return hf_error(HF_EDEADLOCK, "hf_close waits for turns; not in a turn or callback");
+    int live = HF_LIVE;
+    atomic_compare_exchange_strong(&engine->phase, &live, HF_CLOSING);
+    err = wait_for_turns(engine, timeout_ms);
+    if (err)
+        return err;
+    tear_down(engine, atomic_load(&engine->phase) == HF_CLOSING);
+    return HF_OK;
+}

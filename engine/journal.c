@@ -1,0 +1,550 @@
+/* journal.c - the one way in, and the only thread that writes.
+ *
+ * Happy path of a round: take all batches that wait, write them as one
+ * transaction, and then, strictly in this order, wake the callers that wait,
+ * let the shards see the new messages, hand the turns' batches back. While one
+ * sync runs the next group gathers. A batch that *rides* (a bare
+ * acknowledgement or save) starts no round of its own for 10 ms.
+ *
+ * Fails: no room - callers get HF_EFULL, turns are kept and tried again as the
+ * fold frees pages; no memory - the same with HF_ENOMEM; anything else - the
+ * engine stops (HF_EUNKNOWN to whoever waits). The journal never waits for
+ * anyone: what it hands over lands in queues that cannot be full. */
+#include "engine/engine.h"
+
+#include "storage/assert.h"
+#include "storage/clock.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+#include "storage/testpoint.h"
+
+enum {
+    RIDE_NS       = 10 * 1000 * 1000,
+    GROUP_MAX     = 4 << 20,        /* bytes from outside in one commit */
+    QUEUE_MAX     = 16 << 20,       /* bytes from outside on their way */
+    STUCK_NS      = 10 * 1000 * 1000,
+    IDLE_SLICE    = 512 << 10,
+};
+
+int hf_journal_init(hf_journal *j)
+{
+    pthread_condattr_t attr;
+    memset(j, 0, sizeof *j);
+    j->outside_end = &j->outside;
+    j->turns_end = &j->turns;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    int err = pthread_mutex_init(&j->lock, NULL);
+    err = err ? err : pthread_cond_init(&j->wake, &attr);
+    err = err ? err : pthread_cond_init(&j->moved, &attr);
+    pthread_condattr_destroy(&attr);
+    return err ? hf_error(HF_ENOMEM, "the journal") : HF_OK;
+}
+
+void hf_journal_done(hf_journal *j)
+{
+    hf_group_free(&j->group);
+    pthread_cond_destroy(&j->moved);
+    pthread_cond_destroy(&j->wake);
+    pthread_mutex_destroy(&j->lock);
+}
+
+static struct timespec at_ns(uint64_t ns)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t sum = (uint64_t)t.tv_nsec + ns;
+    t.tv_sec += (time_t)(sum / 1000000000);
+    t.tv_nsec = (long)(sum % 1000000000);
+    return t;
+}
+
+/* ---- Submitting: any thread */
+
+static void append(hf_batch ***end, hf_batch *batch)
+{
+    batch->next = NULL;
+    **end = batch;
+    *end = &batch->next;
+}
+
+static void wake_locked(hf_journal *j, const hf_batch *batch)
+{
+    if (batch->rides && !j->urgent) {
+        bool first = !j->ride_until;
+        if (first)
+            j->ride_until = hf_clock_mono_ns() + RIDE_NS;
+        if (!first || !j->asleep)
+            return;
+    } else {
+        j->urgent = true;
+    }
+    if (j->asleep)
+        pthread_cond_signal(&j->wake);
+}
+
+int hf_journal_submit(hf_engine *engine, hf_batch *batch)
+{
+    hf_journal *j = &engine->journal;
+    int phase = atomic_load(&engine->phase), err = HF_OK;
+    pthread_mutex_lock(&j->lock);
+    if (phase == HF_STOPPED)
+        err = HF_EUNKNOWN;
+    else if (batch->outside && phase == HF_CLOSING)
+        err = HF_ECLOSED;
+    else if (j->stop)
+        err = HF_ECLOSED;
+    if (!err) {
+        atomic_fetch_add(&j->inflight, 1);
+        if (batch->outside) {
+            append(&j->outside_end, batch);
+            j->outside_bytes += hf_batch_bytes(batch);
+            j->submitted++;
+        } else {
+            append(&j->turns_end, batch);
+        }
+        wake_locked(j, batch);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+void hf_journal_kick(hf_engine *engine)
+{
+    hf_journal *j = &engine->journal;
+    pthread_mutex_lock(&j->lock);
+    if (j->outside || j->turns) {
+        j->urgent = true;
+        if (j->asleep)
+            pthread_cond_signal(&j->wake);
+    }
+    pthread_mutex_unlock(&j->lock);
+}
+
+int hf_journal_admit(hf_engine *engine, uint64_t bytes, uint32_t timeout_ms)
+{
+    hf_journal *j = &engine->journal;
+    struct timespec until = at_ns((uint64_t)timeout_ms * 1000000);
+    int err = HF_OK;
+    pthread_mutex_lock(&j->lock);
+    while (j->outside_bytes && j->outside_bytes + bytes > QUEUE_MAX && !err) {
+        if (atomic_load(&engine->phase) != HF_LIVE)
+            break; /* submitting will say so */
+        if (!timeout_ms)
+            err = HF_EAGAIN;
+        else if (timeout_ms == HF_NEVER)
+            pthread_cond_wait(&j->moved, &j->lock);
+        else if (pthread_cond_timedwait(&j->moved, &j->lock, &until))
+            err = HF_ETIMEDOUT;
+    }
+    pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+int hf_journal_sync(hf_engine *engine, uint32_t timeout_ms)
+{
+    hf_journal *j = &engine->journal;
+    struct timespec until = at_ns((uint64_t)timeout_ms * 1000000);
+    int err = HF_OK;
+    pthread_mutex_lock(&j->lock);
+    uint64_t mine = j->submitted;
+    while (!err && j->settled < mine) {
+        if (timeout_ms == HF_NEVER)
+            pthread_cond_wait(&j->moved, &j->lock);
+        else if (pthread_cond_timedwait(&j->moved, &j->lock, &until))
+            err = j->settled < mine ? HF_ETIMEDOUT : HF_OK;
+    }
+    pthread_mutex_unlock(&j->lock);
+    return err ? err : hf_engine_check(engine);
+}
+
+/* ---- A caller that waits */
+
+typedef struct hf_call {
+    atomic_int  done;
+    int         err;
+    atomic_uint group;
+} hf_call;
+
+static void call_settled(hf_batch *batch, int err)
+{
+    hf_call *call = batch->owner;
+    call->err = err;
+    atomic_store_explicit(&call->done, 1, memory_order_release);
+}
+
+int hf_journal_wait(hf_engine *engine, hf_batch *batch)
+{
+    hf_journal *j = &engine->journal;
+    hf_call call = { .err = HF_OK };
+    atomic_init(&call.done, 0);
+    atomic_init(&call.group, 0);
+    batch->owner = &call;
+    batch->settled = call_settled;
+    batch->rides = false;
+    int err = hf_journal_submit(engine, batch);
+    if (err)
+        return err;
+    /* Gates open for everyone of a group at once; a batch that had to wait for
+     * a later group just looks again. */
+    for (;;) {
+        uint32_t even = atomic_load_explicit(&j->gate[0], memory_order_acquire);
+        if (atomic_load_explicit(&call.done, memory_order_acquire))
+            break;
+        hf_futex_wait(&j->gate[0], even, 0);
+    }
+    return call.err;
+}
+
+/* ---- A round */
+
+typedef struct round {
+    hf_engine *engine;
+    hf_batch  *outside, *turns;
+    uint64_t   outside_bytes, started;
+} round;
+
+/* While shards are far behind, outsiders come in only every 20 ms: what isn't
+ * worked on before the window is folded costs many times as much. */
+static bool paced(hf_engine *engine)
+{
+    hf_journal *j = &engine->journal;
+    uint64_t now = hf_clock_mono_ns();
+    if (hf_shards_lag(engine) < engine->options.window / 4 || now - j->paced_ns > 20000000) {
+        j->paced_ns = now;
+        return false;
+    }
+    return true;
+}
+
+/* Take what waits: all turns, and outsiders up to a limit. Under the lock. */
+static void take(hf_engine *engine, round *r)
+{
+    hf_journal *j = &engine->journal;
+    hf_batch **end = &r->outside;
+    r->turns = j->turns;
+    j->turns = NULL;
+    j->turns_end = &j->turns;
+    if (j->outside && !paced(engine)) {
+        while (j->outside && (r->outside_bytes < GROUP_MAX || !r->outside)) {
+            hf_batch *b = j->outside;
+            j->outside = b->next;
+            r->outside_bytes += hf_batch_bytes(b);
+            append(&end, b);
+        }
+    }
+    if (!j->outside)
+        j->outside_end = &j->outside;
+    j->urgent = j->outside != NULL;
+    j->ride_until = 0;
+    j->busy = true;
+}
+
+static void settle(hf_batch *batch, int err)
+{
+    atomic_uint *inflight = &batch->engine->journal.inflight;
+    batch->settled(batch, err);
+    atomic_fetch_sub_explicit(inflight, 1, memory_order_release);
+}
+
+static uint32_t settle_list(hf_batch *list, int err)
+{
+    uint32_t count = 0;
+    while (list) {
+        hf_batch *next = list->next;
+        settle(list, err);
+        list = next;
+        count++;
+    }
+    return count;
+}
+
+static void open_gate(hf_journal *j)
+{
+    atomic_fetch_add_explicit(&j->gate[0], 1, memory_order_release);
+    hf_futex_wake(&j->gate[0], INT32_MAX);
+}
+
+static void settle_outside(round *r, int err)
+{
+    hf_journal *j = &r->engine->journal;
+    if (!r->outside)
+        return;
+    uint32_t count = settle_list(r->outside, err);
+    r->outside = NULL;
+    open_gate(j);
+    pthread_mutex_lock(&j->lock);
+    j->settled += count;
+    j->outside_bytes -= r->outside_bytes;
+    pthread_cond_broadcast(&j->moved);
+    pthread_mutex_unlock(&j->lock);
+    r->outside_bytes = 0;
+}
+
+static int add_batch(hf_group *g, hf_batch *b)
+{
+    int err = HF_OK;
+    for (uint32_t i = 0; !err && i <= b->shards; i++)
+        if (b->segments[i].count)
+            err = hf_group_add(g, &b->segments[i]);
+    for (uint32_t i = 0; !err && i < b->done_count; i++)
+        err = hf_group_done(g, b->done[i].first, b->done[i].count);
+    for (uint32_t i = 0; !err && i < b->named_count; i++)
+        err = hf_group_named(g, b->named[i]);
+    return err;
+}
+
+static int write_round(round *r)
+{
+    hf_engine *engine = r->engine;
+    hf_group *g = &engine->journal.group;
+    int err = HF_OK;
+    hf_group_clear(g);
+    for (hf_batch *b = r->turns; b && !err; b = b->next)
+        err = add_batch(g, b);
+    for (hf_batch *b = r->outside; b && !err; b = b->next)
+        err = add_batch(g, b);
+    HF_TESTPOINT("journal.gathered");
+    return err ? err : hf_log_append(engine->log, g);
+}
+
+static void count_list(hf_engine *engine, hf_batch *b, uint64_t end)
+{
+    hf_counters *c = &engine->count;
+    uint64_t accepted = 0, turns = 0, dead = 0, bytes = 0;
+    for (; b; b = b->next) {
+        accepted += b->sends;
+        turns += b->turns;
+        dead += b->dead;
+        bytes += hf_batch_bytes(b);
+        b->end = end;
+    }
+    atomic_fetch_add_explicit(&c->dead, dead, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->accepted, accepted, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->committed, turns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->waiting, accepted - turns - dead, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed);
+}
+
+static void committed(round *r)
+{
+    hf_engine *engine = r->engine;
+    hf_log_stats stats;
+    HF_TESTPOINT("journal.committed");
+    atomic_fetch_add_explicit(&engine->count.commits, 1, memory_order_relaxed);
+    hf_histogram_add(&engine->journal.latency, (hf_clock_mono_ns() - r->started) / 1000);
+    hf_log_stat(engine->log, &stats);
+    count_list(engine, r->outside, stats.next);
+    count_list(engine, r->turns, stats.next);
+    settle_outside(r, HF_OK);
+    settle_list(r->turns, HF_OK);
+    r->turns = NULL;
+    hf_shards_wake(engine);
+}
+
+/* No room, or no memory: outsiders are told, turns are kept for later. */
+static void refused(round *r, int err)
+{
+    hf_engine *engine = r->engine;
+    bool alone = r->outside == NULL;
+    settle_outside(r, err);
+    if (!alone && r->turns) {
+        err = write_round(r);
+        if (!err) {
+            committed(r);
+            return;
+        }
+    }
+    if (err != HF_EFULL && err != HF_ENOMEM)
+        return;
+    if (!engine->journal.starved && r->turns)
+        hf_engine_log(engine, HF_ERROR, "%s: turns wait for room (%s)",
+                      hf_disk_path(engine->disk), hf_strerror(err));
+    engine->journal.starved = r->turns != NULL;
+    engine->journal.stuck = r->turns;
+    r->turns = NULL;
+}
+
+static void fail_round(round *r, int err)
+{
+    hf_engine_stop(r->engine, err, hf_error_detail());
+    settle_outside(r, HF_EUNKNOWN);
+    settle_list(r->turns, HF_EUNKNOWN);
+    r->turns = NULL;
+}
+
+/* Outsiders' sends wait for better times while the store has no sure room. */
+static void refuse_sends(round *r)
+{
+    hf_batch *keep = NULL, **end = &keep, *refuse = NULL, **refuse_end = &refuse;
+    uint64_t kept = 0, refused_bytes = 0;
+    for (hf_batch *b = r->outside, *next; b; b = next) {
+        next = b->next;
+        if (b->sends) {
+            refused_bytes += hf_batch_bytes(b);
+            append(&refuse_end, b);
+        } else {
+            kept += hf_batch_bytes(b);
+            append(&end, b);
+        }
+    }
+    r->outside = refuse;
+    r->outside_bytes = refused_bytes;
+    hf_error(HF_EFULL, "%s has no room that is surely ours", hf_disk_path(r->engine->disk));
+    settle_outside(r, HF_EFULL);
+    r->outside = keep;
+    r->outside_bytes = kept;
+}
+
+static void write_or_refuse(round *r)
+{
+    hf_engine *engine = r->engine;
+    bool room = hf_log_room(engine->log);
+    atomic_store_explicit(&engine->tight, !room, memory_order_relaxed);
+    if (!room && r->outside)
+        refuse_sends(r);
+    if (!r->outside && !r->turns)
+        return;
+    r->started = hf_clock_mono_ns();
+    int err = write_round(r);
+    if (!err)
+        committed(r);
+    else if (err == HF_EFULL || err == HF_ENOMEM)
+        refused(r, err);
+    if (err && hf_log_state(engine->log))
+        fail_round(r, err);
+}
+
+/* Put back what found no room before, in front of what came since. */
+static void unstick(hf_journal *j, round *r)
+{
+    hf_batch *stuck = j->stuck;
+    if (!stuck)
+        return;
+    hf_batch *last = stuck;
+    while (last->next)
+        last = last->next;
+    last->next = r->turns;
+    r->turns = stuck;
+    j->stuck = NULL;
+}
+
+static void go_on_folding(hf_engine *engine)
+{
+    int err = hf_log_fold(engine->log, IDLE_SLICE);
+    if (err && hf_log_state(engine->log))
+        hf_engine_stop(engine, err, hf_error_detail());
+    hf_log_release(engine->log, hf_shards_released(engine));
+}
+
+static uint32_t count_batches(const hf_batch *b)
+{
+    uint32_t n = 0;
+    for (; b; b = b->next)
+        n++;
+    return n;
+}
+
+static uint32_t one_round(hf_engine *engine, round *r)
+{
+    hf_journal *j = &engine->journal;
+    unstick(j, r);
+    uint32_t count = count_batches(r->outside) + count_batches(r->turns);
+    if (hf_log_state(engine->log)) {
+        settle_outside(r, HF_EUNKNOWN);
+        settle_list(r->turns, HF_EUNKNOWN);
+    } else if (count) {
+        write_or_refuse(r);
+        hf_log_release(engine->log, hf_shards_released(engine));
+    }
+    pthread_mutex_lock(&j->lock);
+    j->busy = false;
+    pthread_mutex_unlock(&j->lock);
+    return count;
+}
+
+uint32_t hf_journal_step(hf_engine *engine)
+{
+    round r = { .engine = engine };
+    pthread_mutex_lock(&engine->journal.lock);
+    take(engine, &r);
+    pthread_mutex_unlock(&engine->journal.lock);
+    uint32_t count = one_round(engine, &r);
+    if (!count && !hf_log_state(engine->log))
+        go_on_folding(engine);
+    return count;
+}
+
+/* Sleep until there is a reason for a round. Under the lock. */
+static bool wait_for_work(hf_engine *engine, bool folding)
+{
+    hf_journal *j = &engine->journal;
+    uint64_t now = hf_clock_mono_ns(), until = 0;
+    if (j->stop || (j->urgent && !j->stuck && (j->turns || !paced(engine))))
+        return true;
+    if (j->ride_until && now >= j->ride_until)
+        return true;
+    if (j->stuck || j->outside)
+        until = now + STUCK_NS / 10;
+    else if (folding)
+        until = now + 200000;
+    if (j->ride_until && (!until || j->ride_until < until))
+        until = j->ride_until;
+    j->asleep = true;
+    if (until) {
+        struct timespec at = at_ns(until - now);
+        pthread_cond_timedwait(&j->wake, &j->lock, &at);
+    } else {
+        pthread_cond_wait(&j->wake, &j->lock);
+    }
+    j->asleep = false;
+    return j->stop || j->urgent || j->stuck || (j->ride_until && hf_clock_mono_ns() >= j->ride_until);
+}
+
+static void *journal_main(void *user)
+{
+    hf_engine *engine = user;
+    hf_journal *j = &engine->journal;
+    for (;;) {
+        hf_log_stats stats;
+        hf_log_stat(engine->log, &stats);
+        bool folding = stats.folding && !hf_log_state(engine->log);
+        pthread_mutex_lock(&j->lock);
+        bool work = wait_for_work(engine, folding);
+        bool stop = j->stop && !j->outside && !j->turns;
+        round r = { .engine = engine };
+        if (work && !stop)
+            take(engine, &r);
+        pthread_mutex_unlock(&j->lock);
+        if (stop)
+            break;
+        uint32_t count = work ? one_round(engine, &r) : 0;
+        if (!hf_log_state(engine->log) && ((folding && !count) || j->stuck))
+            go_on_folding(engine);
+    }
+    settle_list(j->stuck, HF_ECLOSED);
+    j->stuck = NULL;
+    return NULL;
+}
+
+int hf_journal_start(hf_engine *engine)
+{
+    if (pthread_create(&engine->journal.thread, NULL, journal_main, engine))
+        return hf_error(HF_ENOMEM, "the journal's thread");
+    engine->journal.started = true;
+    return HF_OK;
+}
+
+void hf_journal_stop(hf_engine *engine)
+{
+    hf_journal *j = &engine->journal;
+    if (!j->started)
+        return;
+    pthread_mutex_lock(&j->lock);
+    j->stop = true;
+    j->urgent = true;
+    pthread_cond_signal(&j->wake);
+    pthread_mutex_unlock(&j->lock);
+    pthread_join(j->thread, NULL);
+    j->started = false;
+}

@@ -1,0 +1,61 @@
+/* journal.h - the one way in: batches become commits, strictly in order. */
+#ifndef ENGINE_JOURNAL_H
+#define ENGINE_JOURNAL_H
+
+#include "engine/batch.h"
+#include "engine/histogram.h"
+
+#include <pthread.h>
+
+typedef struct hf_journal {
+    /* any thread, under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t  wake;
+    pthread_cond_t  moved;      /* settled grew, or there is room again */
+    hf_batch       *outside, **outside_end;
+    hf_batch       *turns, **turns_end;
+    uint64_t        ride_until; /* when what rides goes at the latest, ns; 0: nothing rides */
+    uint64_t        outside_bytes; /* queued or being written */
+    uint64_t        submitted, settled; /* outside batches, for hf_sync */
+    uint32_t        gathering;  /* number of the group that is being gathered */
+    bool            asleep, urgent, stop, busy;
+    /* the journal's thread */
+    pthread_t       thread;
+    bool            started;
+    hf_group        group;
+    hf_batch       *stuck;      /* turns that found no room: again before others */
+    uint64_t        paced_ns;   /* when outsiders were last let in while shards lag */
+    bool            starved;    /* told the log that there is no room */
+    /* any thread */
+    atomic_uint     gate[2];    /* senders of even and odd groups sleep here */
+    atomic_uint     inflight;   /* batches submitted and not settled */
+    hf_histogram    latency;    /* of commits, microseconds */
+} hf_journal;
+
+int  hf_journal_init(hf_journal *journal);
+void hf_journal_done(hf_journal *journal);
+int  hf_journal_start(hf_engine *engine);
+/* Settle what is queued (stop != 0: with that error instead), end the thread. */
+void hf_journal_stop(hf_engine *engine);
+
+/* Hand over a batch; never waits. Turns are always taken; a batch from outside
+ * only if the engine runs: HF_ECLOSED, HF_EUNKNOWN. */
+int  hf_journal_submit(hf_engine *engine, hf_batch *batch);
+
+/* The same, and wait until it is settled. Returns what became of it. */
+int  hf_journal_wait(hf_engine *engine, hf_batch *batch);
+
+/* Is there room for so many bytes from outside? Waits up to timeout_ms. */
+int  hf_journal_admit(hf_engine *engine, uint64_t bytes, uint32_t timeout_ms);
+
+/* Wait until all that outsiders handed in so far is settled. */
+int  hf_journal_sync(hf_engine *engine, uint32_t timeout_ms);
+
+/* Let what rides go now. */
+void hf_journal_kick(hf_engine *engine);
+
+/* One round of the journal without its thread, for tests: gathers what is
+ * queued and commits it. Returns the batches settled. */
+uint32_t hf_journal_step(hf_engine *engine);
+
+#endif

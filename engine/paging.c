@@ -1,0 +1,315 @@
+/* paging.c - messages out of the inbox table, some at a time.
+ *
+ * Happy path: an actor with rows gets a page of them, copied out of one short
+ * snapshot: those above the highest place it has taken and below what the fold
+ * is known to have moved. A scan with a fair cursor finds actors that have rows
+ * but nobody who knows about them: after open, and when the fold overtook us.
+ *
+ * Fails for want of memory (tried again); a damaged row sets its actor aside.
+ * What the reader looks at was settled before its snapshot began: `taken`,
+ * `folded` and the aftermath change only on this thread. The shard's thread. */
+#include "engine/turn.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+enum { PAGE_ROWS = 64, PAGE_BYTES = 256 << 10, SCAN_ACTORS = 64 };
+
+static bool same_actor(const hf_key *actor, hf_bytes key)
+{
+    return key.len == actor->len + 8 && memcmp(key.data, actor->bytes, actor->len) == 0;
+}
+
+int hf_paging_check(hf_shard *shard, hf_actor *actor)
+{
+    hf_txn *txn;
+    hf_cursor *cursor;
+    hf_key key, from;
+    hf_bytes found, value;
+    actor->checked = shard->spills;
+    if (!shard->rows_possible || actor->rows)
+        return HF_OK;
+    int err = hf_txn_read(shard->engine->disk, &txn);
+    if (err)
+        return err;
+    hf_key_actor(&key, actor->address, actor->len, actor->hash);
+    hf_key_place(&from, actor->address, actor->len, actor->hash, actor->taken + 1);
+    err = hf_cursor_open(txn, HF_IN_INBOX, &cursor);
+    if (!err) {
+        err = hf_cursor_seek(cursor, hf_key_bytes(&from), &found, &value);
+        if (!err && same_actor(&key, found))
+            actor->rows = hf_get64_key((const uint8_t *)found.data + key.len) < shard->folded;
+        hf_cursor_close(cursor);
+    }
+    hf_txn_abort(txn);
+    if (err == HF_ENOTFOUND)
+        err = HF_OK;
+    hf_mailbox *box;
+    if (!err && actor->rows && !(err = hf_dispatch_mailbox(shard, actor, &box)))
+        hf_dispatch_ready(shard, box);
+    return err;
+}
+
+/* ---- A page */
+
+typedef struct draft {
+    hf_shard  *shard;
+    hf_actor  *actor;
+    hf_page   *page;
+    size_t     used, room;
+    uint32_t   count;
+    uint64_t   last;            /* place of the last row looked at */
+    size_t     offsets[PAGE_ROWS];
+    uint64_t   ids[PAGE_ROWS], places[PAGE_ROWS], times[PAGE_ROWS];
+} draft;
+
+static bool is_parcel(const hf_actor *actor, uint64_t id)
+{
+    const hf_parcel *p = actor->mailbox ? actor->mailbox->parcels : NULL;
+    for (; p; p = p->next)
+        if (p->e.id == id)
+            return true;
+    return false;
+}
+
+static int draft_room(draft *d, size_t size)
+{
+    if (d->page && d->used + size <= d->room)
+        return HF_OK;
+    size_t room = d->used + size > 4096 ? (d->used + size) * 2 : 4096;
+    hf_page *page = hf_mem_grow(d->page, sizeof *page + 16 + room);
+    if (!page)
+        return hf_error(HF_ENOMEM, "a page of %s", d->actor->address);
+    d->page = page;
+    d->room = room;
+    return HF_OK;
+}
+
+/* Entries in a page stand on 16-byte boundaries of memory. */
+static size_t page_base(const hf_page *page)
+{
+    return (16 - ((uintptr_t)page->bytes & 15)) & 15;
+}
+
+static int draft_row(draft *d, hf_bytes key, hf_bytes value)
+{
+    hf_entry e, after;
+    int err = hf_row_message(HF_IN_INBOX, key, value, &e);
+    if (err)
+        return err;
+    const uint8_t *fact = hf_aftermath_find(d->shard, e.id);
+    d->last = e.place;
+    if (is_parcel(d->actor, e.id) || (fact && fact[0] != HF_OP_RETRY && fact[0] != HF_OP_REQUEUE))
+        return HF_OK; /* begun, or ended: the table just doesn't know yet */
+    if (fact && fact[0] == HF_OP_RETRY) {
+        hf_entry_decode(fact, SIZE_MAX, &after);
+        e.attempt = after.attempt;
+        e.due = after.due;
+        e.err = after.err;
+        e.error = after.error;
+        e.error_len = after.error_len;
+        e.times = after.times;
+        e.phase = after.phase;
+        e.generation = after.generation;
+    }
+    size_t size = hf_entry_size(&e);
+    if ((err = draft_room(d, size)))
+        return err;
+    /* Encoded where it will be aligned once the page has its final place. */
+    hf_entry_encode(&e, d->page->bytes + page_base(d->page) + d->used);
+    d->offsets[d->count] = d->used;
+    d->ids[d->count] = e.id;
+    d->places[d->count] = e.place;
+    d->times[d->count] = e.sent;
+    d->used += size;
+    d->count++;
+    return HF_OK;
+}
+
+static int read_rows(draft *d, hf_txn *txn, bool *more)
+{
+    hf_cursor *cursor;
+    hf_key actor, from;
+    hf_bytes key, value;
+    const hf_actor *a = d->actor;
+    hf_key_actor(&actor, a->address, a->len, a->hash);
+    hf_key_place(&from, a->address, a->len, a->hash, a->taken + 1);
+    *more = false;
+    int err = hf_cursor_open(txn, HF_IN_INBOX, &cursor);
+    if (err)
+        return err;
+    err = hf_cursor_seek(cursor, hf_key_bytes(&from), &key, &value);
+    while (!err && same_actor(&actor, key)) {
+        /* Above that, the message still waits in the log for its turn. */
+        if (hf_get64_key((const uint8_t *)key.data + actor.len) >= d->shard->folded)
+            break;
+        if (d->count == PAGE_ROWS || d->used >= PAGE_BYTES) {
+            *more = true;
+            break;
+        }
+        err = draft_row(d, key, value);
+        if (!err)
+            err = hf_cursor_next(cursor, &key, &value);
+    }
+    hf_cursor_close(cursor);
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+static int hand_over(draft *d)
+{
+    hf_mailbox *box;
+    int err = hf_dispatch_mailbox(d->shard, d->actor, &box);
+    if (!d->page)
+        return err;
+    d->page->uses = 1;
+    for (uint32_t i = 0; !err && i < d->count; i++) {
+        hf_letter_in letter = { d->page->bytes + page_base(d->page) + d->offsets[i], d->page,
+                                d->ids[i], d->places[i], d->times[i] };
+        err = hf_letters_push(&box->paged, &letter);
+        if (!err)
+            d->page->uses++;
+    }
+    hf_page_drop(d->page);
+    return err;
+}
+
+int hf_paging_fill(hf_shard *shard, hf_actor *actor)
+{
+    draft d = { .shard = shard, .actor = actor };
+    hf_txn *txn;
+    bool more;
+    int err = hf_txn_read(shard->engine->disk, &txn);
+    if (err)
+        return err;
+    err = read_rows(&d, txn, &more);
+    hf_txn_abort(txn);
+    if (err == HF_ECORRUPT || err == HF_EVERSION) {
+        actor->damaged = true;
+        hf_engine_log(shard->engine, HF_ERROR, "%s is set aside: a message is damaged (%s)",
+                      actor->address, hf_error_detail());
+        more = false;
+        err = HF_OK;
+    }
+    if (err) {
+        hf_mem_free(d.page);
+        return err;
+    }
+    if (!d.count && actor->taken < d.last)
+        actor->taken = d.last;
+    actor->rows = more;
+    return hand_over(&d);
+}
+
+/* ---- The scan */
+
+void hf_paging_scan_again(hf_shard *shard)
+{
+    shard->scanning = true;
+    shard->scan_kind = 0;
+    shard->scan_key.len = 0;
+}
+
+/* First key of this shard's share of a type. */
+static void share_start(const hf_shard *shard, const hf_kind_of *kind, hf_key *key)
+{
+    uint64_t low = ((uint64_t)shard->index << 32) / shard->engine->shard_count;
+    while (hf_address_shard(low << 32, shard->engine->shard_count) < shard->index)
+        low++;
+    memcpy(key->bytes, kind->is.name, kind->name_len);
+    key->bytes[kind->name_len] = 0;
+    hf_put64_key(key->bytes + kind->name_len + 1, low << 32);
+    key->len = kind->name_len + 9;
+}
+
+/* The actor of a row, if it is of our share; 0: past its end. */
+static size_t actor_of_row(const hf_shard *shard, const hf_kind_of *kind, hf_bytes key,
+                           char *address, uint64_t *hash)
+{
+    const uint8_t *bytes = key.data;
+    if (key.len < kind->name_len + 17 || memcmp(bytes, kind->is.name, kind->name_len + 1) != 0)
+        return 0;
+    size_t len = hf_address_of_key(address, bytes, key.len - 8, hash);
+    return hf_address_shard(*hash, shard->engine->shard_count) == shard->index ? len : 0;
+}
+
+typedef struct found {
+    char     address[SCAN_ACTORS][HF_ADDRESS_MAX + 1];
+    uint8_t  len[SCAN_ACTORS];
+    uint64_t hash[SCAN_ACTORS];
+    uint32_t count;
+} found;
+
+/* Look up to some actors further; false: this type is through. */
+static int scan_type(hf_shard *shard, const hf_kind_of *kind, found *f, bool *through)
+{
+    hf_txn *txn;
+    hf_cursor *cursor;
+    hf_bytes key, value;
+    int err = hf_txn_read(shard->engine->disk, &txn);
+    if (err)
+        return err;
+    if (!shard->scan_key.len)
+        share_start(shard, kind, &shard->scan_key);
+    err = hf_cursor_open(txn, HF_IN_INBOX, &cursor);
+    if (!err) {
+        err = hf_cursor_seek(cursor, hf_key_bytes(&shard->scan_key), &key, &value);
+        while (!err && f->count < SCAN_ACTORS) {
+            uint64_t hash;
+            size_t len = actor_of_row(shard, kind, key, f->address[f->count], &hash);
+            if (!len)
+                break;
+            f->len[f->count] = (uint8_t)len;
+            f->hash[f->count++] = hash;
+            /* On to whatever comes after all of this actor's places. */
+            memcpy(shard->scan_key.bytes, key.data, key.len - 8);
+            memset(shard->scan_key.bytes + key.len - 8, 0xff, 8);
+            shard->scan_key.len = key.len;
+            err = hf_cursor_seek(cursor, hf_key_bytes(&shard->scan_key), &key, &value);
+        }
+        hf_cursor_close(cursor);
+    }
+    hf_txn_abort(txn);
+    *through = f->count < SCAN_ACTORS;
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+static int wake_found(hf_shard *shard, const found *f)
+{
+    int err = HF_OK;
+    for (uint32_t i = 0; !err && i < f->count; i++) {
+        hf_mailbox *box;
+        hf_actor *actor = hf_actors_find(&shard->actors, f->hash[i], f->address[i], f->len[i]);
+        if (!actor)
+            err = hf_resident_load(shard, f->hash[i], f->address[i], f->len[i], &actor);
+        if (err || !actor)
+            continue;
+        err = hf_paging_check(shard, actor);
+        if (!err && actor->rows && !(err = hf_dispatch_mailbox(shard, actor, &box)))
+            hf_dispatch_ready(shard, box);
+    }
+    return err;
+}
+
+void hf_paging_scan(hf_shard *shard)
+{
+    hf_types *types = &shard->engine->types;
+    static _Thread_local found f;
+    bool through;
+    f.count = 0;
+    if (shard->scan_kind >= types->count) {
+        shard->scanning = false;
+        return;
+    }
+    hf_key before = shard->scan_key;
+    int err = scan_type(shard, &types->kinds[shard->scan_kind], &f, &through);
+    if (!err)
+        err = wake_found(shard, &f);
+    if (err) { /* tried again from where it was */
+        shard->scan_key = before;
+        return;
+    }
+    if (through) {
+        shard->scan_kind++;
+        shard->scan_key.len = 0;
+    }
+}

@@ -1,0 +1,334 @@
+/* pause.c - hold actors, types or everything, and let them go again.
+ *
+ * Happy path: a PAUSE entry is committed, memory follows, the shards let what
+ * runs end and start nothing more of it; then the waiting messages are told
+ * from a snapshot, oldest first. Pauses survive restarts. Fails before anything
+ * is held, or, while telling, with the pause in force. The caller's thread. */
+#include "engine/pause.h"
+
+#include "engine/turn.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+#include "storage/view.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- What is paused: any thread */
+
+static bool matches(const char *what, const char *address, size_t len)
+{
+    size_t n = strlen(what);
+    if (strcmp(what, HF_PAUSE_ALL) == 0)
+        return true;
+    if (n > len || memcmp(what, address, n) != 0)
+        return false;
+    return n == len || (!strchr(what, '/') && address[n] == '/');
+}
+
+bool hf_pauses_hold_slow(hf_engine *engine, const hf_actor *actor)
+{
+    hf_pauses *p = &engine->pauses;
+    bool held = false;
+    pthread_rwlock_rdlock(&p->lock);
+    for (uint32_t i = 0; !held && i < p->count; i++)
+        held = matches(p->what[i], actor->address, actor->len);
+    pthread_rwlock_unlock(&p->lock);
+    return held;
+}
+
+bool hf_pauses_rests(const hf_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->timer_count; i++) {
+        const hf_actor *actor = shard->timers[i]->actor;
+        if (!actor->damaged && !hf_pauses_hold(shard->engine, actor))
+            return true;
+    }
+    return false;
+}
+
+static int add_locked(hf_pauses *p, const char *what)
+{
+    for (uint32_t i = 0; i < p->count; i++)
+        if (strcmp(p->what[i], what) == 0)
+            return HF_OK;
+    if (p->count == p->room) {
+        uint32_t room = p->room ? p->room * 2 : 16;
+        void *grown = hf_mem_grow(p->what, room * sizeof(*p->what));
+        if (!grown)
+            return hf_error(HF_ENOMEM, "a pause");
+        p->what = grown;
+        p->room = room;
+    }
+    char *copy = hf_mem_alloc(strlen(what) + 1);
+    if (!copy)
+        return hf_error(HF_ENOMEM, "a pause");
+    memcpy(copy, what, strlen(what) + 1);
+    p->what[p->count++] = copy;
+    atomic_store(&p->any, p->count);
+    return HF_OK;
+}
+
+int hf_pauses_add(hf_engine *engine, const char *what)
+{
+    hf_pauses *p = &engine->pauses;
+    pthread_rwlock_wrlock(&p->lock);
+    int err = add_locked(p, what);
+    pthread_rwlock_unlock(&p->lock);
+    return err;
+}
+
+/* All mailboxes look again; rows nobody knows about are looked for. */
+static void wake_all(hf_shard *shard, hf_errand *errand)
+{
+    for (hf_mailbox *box = shard->boxes; box; box = box->next_box)
+        hf_dispatch_ready(shard, box);
+    if (shard->rows_possible)
+        hf_paging_scan_again(shard);
+    hf_mem_free(errand);
+}
+
+static void wake_shards(hf_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        hf_errand *errand = hf_mem_zero(1, sizeof *errand);
+        if (!errand) {
+            hf_engine_log(engine, HF_ERROR, "out of memory: some actors stay paused until the next open");
+            return;
+        }
+        errand->run = wake_all;
+        hf_shard_send_errand(&engine->shards[i], errand);
+    }
+}
+
+void hf_pauses_remove(hf_engine *engine, const char *what)
+{
+    hf_pauses *p = &engine->pauses;
+    pthread_rwlock_wrlock(&p->lock);
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (strcmp(p->what[i], what) != 0)
+            continue;
+        hf_mem_free(p->what[i]);
+        p->what[i] = p->what[--p->count];
+        break;
+    }
+    atomic_store(&p->any, p->count);
+    pthread_rwlock_unlock(&p->lock);
+    wake_shards(engine);
+}
+
+static int load_one(void *user, hf_bytes key, hf_bytes payload)
+{
+    char what[HF_ADDRESS_MAX + 1];
+    (void)payload;
+    if (key.len > HF_ADDRESS_MAX)
+        return hf_error(HF_ECORRUPT, "a pause of %zu bytes", key.len);
+    memcpy(what, key.data, key.len);
+    what[key.len] = 0;
+    return hf_pauses_add(user, what);
+}
+
+int hf_pauses_load(hf_engine *engine)
+{
+    hf_view_of *view;
+    if (pthread_rwlock_init(&engine->pauses.lock, NULL))
+        return hf_error(HF_ENOMEM, "pauses");
+    int err = hf_view_open(&view, engine->disk);
+    if (err)
+        return err;
+    err = hf_view_walk(view, HF_IN_PAUSES, hf_view(NULL, 0), load_one, engine);
+    hf_view_close(view);
+    return err;
+}
+
+void hf_pauses_done(hf_engine *engine)
+{
+    hf_pauses *p = &engine->pauses;
+    for (uint32_t i = 0; i < p->count; i++)
+        hf_mem_free(p->what[i]);
+    hf_mem_free(p->what);
+    pthread_rwlock_destroy(&p->lock);
+}
+
+/* ---- The public calls */
+
+static int commit_word(hf_engine *engine, hf_op op, const char *what)
+{
+    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    size_t len = strlen(what);
+    hf_entry e = { .op = (uint8_t)op, .to = what, .to_len = (uint8_t)len, .name = "",
+                   .error = "", .from = "", .hash = hf_address_hash(engine->seed, what, len) };
+    if (!batch)
+        return hf_error(HF_ENOMEM, "a batch");
+    batch->outside = true;
+    int err = hf_segment_add(hf_batch_facts(batch), &e);
+    if (!err)
+        err = hf_journal_wait(engine, batch);
+    hf_batch_free(batch);
+    return err;
+}
+
+static int check(hf_engine *engine, const char **what)
+{
+    hf_error_clear();
+    int err = hf_engine_check(engine);
+    if (err)
+        return err;
+    if (!*what)
+        *what = HF_PAUSE_ALL;
+    size_t len = strnlen(*what, HF_ADDRESS_MAX + 1);
+    if (strcmp(*what, HF_PAUSE_ALL) != 0 && !hf_address_type_ok(*what, len)
+        && !hf_address_ok(*what, len))
+        return hf_error(HF_EINVAL, "\"%.300s\" is neither a type nor an address", *what);
+    if (strcmp(*what, HF_PAUSE_ALL) != 0 && !hf_types_find(&engine->types, *what, len))
+        return hf_error(HF_ENOTYPE, "%s", *what);
+    return HF_OK;
+}
+
+/* Does a shard still have something of it running or uncommitted? */
+typedef struct settle_errand {
+    hf_errand   errand;
+    const char *what;
+    atomic_int  answer; /* 0: none yet, 1: settled, 2: busy */
+} settle_errand;
+
+static void answer_settled(hf_shard *shard, hf_errand *errand)
+{
+    settle_errand *s = (settle_errand *)errand;
+    bool busy = shard->uncommitted || (shard->batch && !hf_batch_is_empty(shard->batch));
+    hf_shard_submit(shard);
+    for (hf_mailbox *box = shard->boxes; box && !busy; box = box->next_box)
+        busy = box->running && matches(s->what, box->actor->address, box->actor->len);
+    atomic_store_explicit(&s->answer, busy ? 2 : 1, memory_order_release);
+}
+
+static bool shard_settled(hf_shard *shard, const char *what)
+{
+    settle_errand s = { .errand = { .run = answer_settled }, .what = what };
+    atomic_init(&s.answer, 0);
+    hf_shard_send_errand(shard, &s.errand);
+    while (!atomic_load_explicit(&s.answer, memory_order_acquire)) {
+        struct timespec pause = { 0, 200000 };
+        nanosleep(&pause, NULL);
+    }
+    return atomic_load(&s.answer) == 1;
+}
+
+static void wait_settled(hf_engine *engine, const char *what)
+{
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        while (atomic_load(&engine->phase) == HF_LIVE
+               && !shard_settled(&engine->shards[i], what)) {
+            struct timespec pause = { 0, 1000000 };
+            hf_journal_kick(engine);
+            nanosleep(&pause, NULL);
+        }
+    }
+}
+
+/* ---- Telling what waits, oldest first */
+
+typedef struct teller {
+    hf_engine    *engine;
+    const char   *what;
+    struct waiting_at { uint64_t id; hf_key key; } *found;
+    size_t        count, room;
+    int           failed;
+} teller;
+
+static int note_waiting(void *user, hf_bytes key, hf_bytes payload)
+{
+    teller *t = user;
+    char address[HF_ADDRESS_MAX + 1];
+    hf_entry e;
+    size_t len = key.len < 8 ? 0 : hf_address_of_key(address, key.data, key.len - 8, NULL);
+    if (!len || !matches(t->what, address, len))
+        return HF_OK;
+    if (payload.len < 8 || !hf_entry_decode((const uint8_t *)payload.data + 8, payload.len - 8, &e))
+        return hf_error(HF_ECORRUPT, "a message of %s can't be read", address);
+    if (t->count == t->room) {
+        size_t room = t->room ? t->room * 2 : 256;
+        void *grown = hf_mem_grow(t->found, room * sizeof *t->found);
+        if (!grown)
+            return hf_error(HF_ENOMEM, "%zu waiting messages", room);
+        t->found = grown;
+        t->room = room;
+    }
+    t->found[t->count].id = e.id ? e.id : hf_get64_key((const uint8_t *)key.data + key.len - 8);
+    memcpy(t->found[t->count].key.bytes, key.data, key.len);
+    t->found[t->count++].key.len = key.len;
+    return HF_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct waiting_at *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static int tell_one(teller *t, hf_view_of *view, const struct waiting_at *at,
+                    hf_message_fn each, void *user)
+{
+    hf_bytes payload;
+    hf_entry e;
+    char key[33];
+    int err = hf_view_get(view, HF_IN_INBOX, hf_key_bytes(&at->key), &payload);
+    if (err)
+        return err;
+    const uint8_t *bytes = payload.data;
+    hf_entry_decode(bytes + 8, payload.len - 8, &e);
+    const hf_kind_of *kind = hf_types_find(&t->engine->types, e.to, e.to_len);
+    hf_turn_key(t->engine, at->id, key);
+    hf_message msg = { .id = at->id, .key = key, .to = e.to, .from = e.from, .kind = e.name,
+                       .body = e.data, .cause = HF_SENT, .status = HF_PAUSED,
+                       .attempt = e.attempt, .sent = e.sent ? e.sent : hf_get64(bytes),
+                       .err = e.err, .error = e.error, .retry = e.due,
+                       .user = kind ? kind->is.user : NULL };
+    return each(user, &msg);
+}
+
+static int tell_waiting(hf_engine *engine, const char *what, hf_message_fn each, void *user)
+{
+    teller t = { .engine = engine, .what = what };
+    hf_view_of *view;
+    int err = hf_view_open(&view, engine->disk);
+    if (err)
+        return err;
+    err = hf_view_walk(view, HF_IN_INBOX, hf_view(NULL, 0), note_waiting, &t);
+    if (!err && t.count)
+        qsort(t.found, t.count, sizeof *t.found, by_id);
+    for (size_t i = 0; !err && i < t.count; i++)
+        err = tell_one(&t, view, &t.found[i], each, user);
+    hf_mem_free(t.found);
+    hf_view_close(view);
+    return err;
+}
+
+int hf_pause(hf_engine *engine, const char *what, hf_message_fn each, void *user)
+{
+    int err = check(engine, &what);
+    if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks)))
+        err = hf_error(HF_EDEADLOCK, "hf_pause waits for turns; not in a turn or callback");
+    if (!err)
+        err = commit_word(engine, HF_OP_PAUSE, what);
+    if (!err)
+        err = hf_pauses_add(engine, what);
+    if (err)
+        return err;
+    wait_settled(engine, what);
+    return each ? tell_waiting(engine, what, each, user) : HF_OK;
+}
+
+int hf_resume(hf_engine *engine, const char *what)
+{
+    int err = check(engine, &what);
+    const hf_turn *turn = hf_turn_current();
+    if (!err && turn && turn->on_shard)
+        err = hf_error(HF_EDEADLOCK, "hf_resume waits for the disk; not in a turn on a shard");
+    if (!err)
+        err = commit_word(engine, HF_OP_RESUME, what);
+    if (!err)
+        hf_pauses_remove(engine, what);
+    return err;
+}

@@ -1,0 +1,288 @@
+/* pool.c - run turns on threads that may block.
+ *
+ * Happy path: a shard queues a parcel; a thread of the type runs its handler,
+ * puts the end of the message and all it staged into a batch of its own and
+ * submits it; when that is committed the parcel goes back to its shard, which
+ * lets the actor's next message start. So a turn that can reach outside starts
+ * only after the actor's previous commit.
+ *
+ * Fails: without memory, or when there is no room for what a turn sends, the
+ * turn is held: run again soon, no try burnt. Pool threads. */
+#include "engine/pool.h"
+
+#include "engine/step.h"
+#include "engine/thread.h"
+#include "engine/turn.h"
+
+#include "storage/clock.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+
+typedef struct hf_pool_thread {
+    hf_pool        *pool;
+    pthread_t       thread;
+    uint32_t        number;
+    hf_turn        *turn;
+    hf_strike_slot *slot;
+} hf_pool_thread;
+
+struct hf_pool {
+    hf_engine      *engine;
+    hf_kind_of     *kind;
+    pthread_mutex_t lock;
+    pthread_cond_t  wake;
+    hf_parcel      *queue, **queue_end;
+    bool            halted, stop;
+    uint32_t        running;     /* turns */
+    hf_pool_thread *threads;
+    uint32_t        thread_count; /* that were started */
+};
+
+void hf_pool_queue(hf_pool *pool, hf_parcel *p)
+{
+    pthread_mutex_lock(&pool->lock);
+    p->queued = NULL;
+    *pool->queue_end = p;
+    pool->queue_end = &p->queued;
+    pthread_cond_signal(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void give_back(hf_parcel *p)
+{
+    hf_shard *shard = p->shard;
+    pthread_mutex_lock(&shard->lock);
+    p->queued = shard->finished;
+    shard->finished = p;
+    pthread_mutex_unlock(&shard->lock);
+    hf_shard_ring(shard);
+}
+
+static void parcel_settled(hf_batch *batch, int err)
+{
+    hf_parcel *p = batch->owner;
+    if (!err)
+        give_back(p); /* else the engine stopped: it stays as it is until close */
+}
+
+/* ---- A turn */
+
+static int end_turn(hf_turn *turn, hf_parcel *p, bool stands)
+{
+    if (stands && turn->sends && atomic_load(&turn->engine->tight)) {
+        hf_turn_cut(turn);
+        p->end = HF_END_HELD;
+        return HF_OK;
+    }
+    if (!stands || turn->undoing)
+        return hf_step_outcome(turn, p, stands);
+    /* Begun before the last open, maybe: whatever steps there are go with it. */
+    if (p->e.id < turn->engine->first_id)
+        p->e.flags |= HF_ENTRY_STEPS;
+    int err = hf_outcome_ack(turn->batch, &p->e);
+    if (err)
+        return err;
+    turn->batch->turns = 1;
+    p->end = HF_END_DONE;
+    p->saved = turn->saved;
+    p->forgot = turn->forgot;
+    p->save_at = turn->save_at;
+    return HF_OK;
+}
+
+static void run_parcel(hf_pool_thread *t, hf_parcel *p)
+{
+    hf_engine *engine = t->pool->engine;
+    hf_turn *turn = t->turn;
+    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    p->batch = batch;
+    p->end = HF_END_HELD;
+    p->saved = p->forgot = false;
+    if (!batch) {
+        give_back(p);
+        return;
+    }
+    t->slot->hash = p->e.hash;
+    t->slot->id = p->e.id;
+    p->started_ns = hf_clock_mono_ns();
+    turn->parcel = p;
+    turn->msg.worker = t->number;
+    hf_turn_begin(turn, t->pool->kind, batch, &p->e,
+                  hf_view(p->actor->state, p->actor->state_len));
+    bool stands = hf_step_run(turn, p);
+    int err = end_turn(turn, p, stands);
+    if (err) { /* no memory to say how it ended: it did not happen */
+        hf_turn_cut(turn);
+        p->end = HF_END_HELD;
+    }
+    t->slot->id = 0;
+    hf_turn_end(turn);
+    turn->parcel = NULL;
+    batch->owner = p;
+    batch->settled = parcel_settled;
+    batch->rides = p->end == HF_END_DONE && !batch->sends && !p->more;
+    if (hf_batch_is_empty(batch))
+        give_back(p);
+    else
+        (void)hf_journal_submit(engine, batch);
+}
+
+static void *pool_main(void *user)
+{
+    hf_pool_thread *t = user;
+    hf_pool *pool = t->pool;
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->stop) {
+        hf_parcel *p = pool->halted ? NULL : pool->queue;
+        if (!p) {
+            pthread_cond_wait(&pool->wake, &pool->lock);
+            continue;
+        }
+        pool->queue = p->queued;
+        if (!pool->queue)
+            pool->queue_end = &pool->queue;
+        pool->running++;
+        pthread_mutex_unlock(&pool->lock);
+        atomic_fetch_add(&pool->engine->count.running, 1);
+        run_parcel(t, p);
+        atomic_fetch_sub(&pool->engine->count.running, 1);
+        pthread_mutex_lock(&pool->lock);
+        pool->running--;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+/* ---- Back on the shard */
+
+static void take_state(hf_shard *shard, const hf_parcel *p)
+{
+    int err = HF_OK;
+    if (p->saved) {
+        const uint8_t *save = hf_batch_facts(p->batch)->data + p->save_at;
+        err = hf_actor_set_state(&shard->actors, p->actor,
+                                 hf_view(save + HF_ENTRY_HEAD, hf_get32(save + 4)));
+    } else if (p->forgot) {
+        err = hf_actor_set_state(&shard->actors, p->actor, hf_view(NULL, 0));
+    }
+    if (!err)
+        return;
+    /* On disk, but not in memory: nothing of this actor may run on the old one. */
+    p->actor->damaged = true;
+    hf_engine_log(shard->engine, HF_ERROR, "%s is set aside until the next open: out of memory",
+                  p->actor->address);
+}
+
+void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
+{
+    hf_mailbox *box = p->actor->mailbox;
+    uint64_t now_ms = hf_clock_wall_ms(), wait = 50;
+    box->running--;
+    shard->runs_outside--;
+    if (p->batch && p->batch->end) {
+        hf_resident_changed(p->actor, p->batch->end);
+        take_state(shard, p);
+    }
+    hf_batch_free(p->batch);
+    p->batch = NULL;
+    p->started_ns = 0;
+    p->reported = false;
+    p->now = HF_PARCEL_RESTS;
+    p->due_ns = 0;
+    if (p->end == HF_END_RESTS)
+        wait = p->due_ms > now_ms ? p->due_ms - now_ms : 0;
+    if (p->end == HF_END_DONE || p->end == HF_END_DEAD)
+        hf_dispatch_parcel_done(shard, p);
+    else
+        (void)hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait * 1000000);
+    hf_dispatch_ready(shard, box);
+}
+
+/* ---- Life */
+
+static int start_threads(hf_pool *pool)
+{
+    uint32_t count = pool->kind->is.threads;
+    pool->threads = hf_mem_zero(count, sizeof *pool->threads);
+    if (!pool->threads)
+        return hf_error(HF_ENOMEM, "threads of %s", pool->kind->is.name);
+    for (uint32_t i = 0; i < count; i++) {
+        hf_pool_thread *t = &pool->threads[i];
+        t->pool = pool;
+        t->number = i + 1;
+        t->turn = hf_turn_new(pool->engine, true);
+        t->slot = hf_strikes_slot(&pool->engine->strikes);
+        if (!t->turn || !t->slot)
+            return hf_error(HF_ENOMEM, "threads of %s", pool->kind->is.name);
+        int err = hf_thread_start(&t->thread, pool->kind->is.name, pool_main, t);
+        if (err)
+            return err;
+        pool->thread_count++;
+    }
+    return HF_OK;
+}
+
+int hf_pools_start(hf_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->types.count; i++) {
+        hf_kind_of *kind = &engine->types.kinds[i];
+        if (!kind->pooled)
+            continue;
+        hf_pool *pool = hf_mem_zero(1, sizeof *pool);
+        if (!pool)
+            return hf_error(HF_ENOMEM, "threads of %s", kind->is.name);
+        pool->engine = engine;
+        pool->kind = kind;
+        pool->queue_end = &pool->queue;
+        pthread_mutex_init(&pool->lock, NULL);
+        pthread_cond_init(&pool->wake, NULL);
+        kind->pool = pool;
+        int err = start_threads(pool);
+        if (err)
+            return err;
+    }
+    return HF_OK;
+}
+
+uint32_t hf_pools_halt(hf_engine *engine)
+{
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < engine->types.count; i++) {
+        hf_pool *pool = engine->types.kinds[i].pool;
+        if (!pool)
+            continue;
+        pthread_mutex_lock(&pool->lock);
+        pool->halted = true;
+        running += pool->running;
+        pthread_mutex_unlock(&pool->lock);
+    }
+    return running;
+}
+
+static void stop_pool(hf_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->stop = true;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    for (uint32_t i = 0; i < pool->thread_count; i++)
+        pthread_join(pool->threads[i].thread, NULL);
+    for (uint32_t i = 0; pool->threads && i < pool->kind->is.threads; i++) {
+        hf_turn_free(pool->threads[i].turn);
+        if (pool->threads[i].slot)
+            hf_strikes_slot_free(&pool->engine->strikes, pool->threads[i].slot);
+    }
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    hf_mem_free(pool->threads);
+    hf_mem_free(pool);
+}
+
+void hf_pools_stop(hf_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->types.count; i++) {
+        if (engine->types.kinds[i].pool)
+            stop_pool(engine->types.kinds[i].pool);
+        engine->types.kinds[i].pool = NULL;
+    }
+}

@@ -1,0 +1,18 @@
+/* pool.h - threads of a type's own, which may sleep and wait. */
+#ifndef ENGINE_POOL_H
+#define ENGINE_POOL_H
+
+#include "engine/shard.h"
+
+int  hf_pools_start(hf_engine *engine);
+/* No new turns; returns how many still run. */
+uint32_t hf_pools_halt(hf_engine *engine);
+void hf_pools_stop(hf_engine *engine); /* waits for the threads; frees */
+
+/* Run this parcel's turn soon; a shard's thread. */
+void hf_pool_queue(hf_pool *pool, hf_parcel *parcel);
+
+/* Its turn is settled: back on the shard's thread. */
+void hf_pool_take_back(hf_shard *shard, hf_parcel *parcel);
+
+#endif

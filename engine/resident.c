@@ -1,0 +1,210 @@
+/* resident.c - actors come into memory, and leave it.
+ *
+ * Happy path: a message for an actor that is not in memory loads its state from
+ * the table; idle, clean actors leave, oldest first, when the shard's share of
+ * the byte cap is used up or after idle_ms. An actor whose newest image, or
+ * whose newest acknowledgement, is not folded yet stays: memory is the only
+ * index over the window. Fails for want of memory (nothing changed); a damaged
+ * state sets the actor aside, it is never shown as an empty one.
+ * The shard's thread. */
+#include "engine/turn.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+/* actor->batch holds a batch's number, or with this bit a position. */
+#define IS_POSITION ((uint64_t)1 << 63)
+
+void hf_resident_changed(hf_actor *actor, uint64_t end)
+{
+    actor->batch = end | IS_POSITION;
+}
+
+static bool is_clean(const hf_shard *shard, const hf_actor *actor)
+{
+    if (actor->mailbox || actor->rows)
+        return false;
+    if (actor->batch & IS_POSITION)
+        return (actor->batch & ~IS_POSITION) <= shard->folded;
+    return actor->batch <= shard->folded_batch;
+}
+
+static uint64_t bytes_max(const hf_shard *shard)
+{
+    return shard->engine->options.window * 3 / 2 / shard->engine->shard_count;
+}
+
+static int load_state(hf_shard *shard, hf_actor *actor)
+{
+    hf_txn *txn;
+    hf_key key;
+    hf_bytes payload;
+    int err = hf_txn_read(shard->engine->disk, &txn);
+    if (err)
+        return err;
+    hf_key_actor(&key, actor->address, actor->len, actor->hash);
+    err = hf_row_get(txn, HF_IN_STATE, &key, &payload);
+    if (!err && payload.len < 8)
+        err = hf_error(HF_ECORRUPT, "the state of %s is cut short", actor->address);
+    if (!err)
+        err = hf_actor_set_state(&shard->actors, actor,
+                                 hf_view((const uint8_t *)payload.data + 8, payload.len - 8));
+    hf_txn_abort(txn);
+    if (err == HF_ECORRUPT || err == HF_EVERSION) {
+        actor->damaged = true;
+        hf_engine_log(shard->engine, HF_ERROR, "%s is set aside: its state is damaged (%s)",
+                      actor->address, hf_error_detail());
+        return HF_OK;
+    }
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+static hf_actor *add_actor(hf_shard *shard, uint64_t hash, const char *address, size_t len)
+{
+    hf_kind_of *kind = hf_types_find(&shard->engine->types, address, len);
+    hf_actor *actor = kind ? hf_actors_add(&shard->actors, hash, address, len) : NULL;
+    if (actor) {
+        actor->kind = kind;
+        actor->used = shard->seconds;
+    }
+    return actor;
+}
+
+static void evict(hf_shard *shard, uint32_t count, bool only_idle)
+{
+    hf_actors *actors = &shard->actors;
+    for (hf_actor *actor = actors->oldest, *newer; actor && count; actor = newer, count--) {
+        newer = actor->newer;
+        uint64_t idle_ms = (uint64_t)(shard->seconds - actor->used) * 1000;
+        bool idle = idle_ms >= actor->kind->is.idle_ms && actor->kind->is.idle_ms != HF_NEVER;
+        if (is_clean(shard, actor) && (idle || !only_idle))
+            hf_actors_remove(actors, actor);
+        else
+            hf_actors_touch(actors, actor);
+    }
+}
+
+int hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_t len,
+                     hf_actor **out)
+{
+    *out = NULL;
+    if (shard->actors.bytes > bytes_max(shard))
+        evict(shard, 4, false);
+    if (!hf_types_find(&shard->engine->types, address, len))
+        return HF_OK; /* held: nobody here knows what to do with it */
+    hf_actor *actor = add_actor(shard, hash, address, len);
+    if (!actor)
+        return hf_error(HF_ENOMEM, "%s", address);
+    int err = load_state(shard, actor);
+    if (!err)
+        err = hf_paging_check(shard, actor);
+    if (err) {
+        hf_actors_remove(&shard->actors, actor);
+        return err;
+    }
+    *out = actor;
+    return HF_OK;
+}
+
+void hf_resident_sweep(hf_shard *shard)
+{
+    hf_actors *actors = &shard->actors;
+    evict(shard, actors->count / 16 + 64, true);
+    if (actors->bytes > bytes_max(shard))
+        evict(shard, actors->count / 8 + 64, false);
+    atomic_store_explicit(&shard->residents, actors->count, memory_order_relaxed);
+    atomic_store_explicit(&shard->resident_bytes, actors->bytes, memory_order_relaxed);
+}
+
+/* ---- When the fold has moved the boundary */
+
+/* Letters below it are rows now; they come back page by page. */
+static bool drop_letters(hf_mailbox *box, uint64_t folded)
+{
+    bool dropped = false;
+    for (hf_letter_in *letter; (letter = hf_letters_front(&box->letters)); dropped = true) {
+        if (letter->place >= folded)
+            break;
+        hf_letters_pop(&box->letters);
+    }
+    if (dropped)
+        box->actor->rows = true;
+    return dropped;
+}
+
+void hf_resident_fold(hf_shard *shard, uint64_t folded)
+{
+    uint64_t mine = shard->at->base + (shard->at_done ? shard->at->count : shard->at_index);
+    /* Done ranges of messages below must reach the journal before it forgets
+     * who they were. */
+    hf_shard_submit(shard);
+    for (hf_mailbox *box = shard->boxes; box; box = box->next_box)
+        if (drop_letters(box, folded)) {
+            shard->rows_possible = true;
+            hf_dispatch_ready(shard, box);
+        }
+    shard->folded = folded;
+    if (mine < folded) {
+        shard->rows_possible = true;
+        shard->spills++;
+        hf_paging_scan_again(shard);
+    }
+    while (shard->mile_count) {
+        hf_mile *mile = &shard->miles[shard->mile_first & (shard->mile_slots - 1)];
+        if (mile->end > folded)
+            break;
+        shard->folded_batch = mile->batch;
+        shard->mile_first++;
+        shard->mile_count--;
+    }
+    if (shard->aftermath)
+        hf_aftermath_trim(shard, folded);
+    atomic_store_explicit(&shard->released, folded, memory_order_release);
+    hf_journal_kick(shard->engine);
+}
+
+/* ---- At open: states in the window are newer than the table's */
+
+static int replay_state(hf_shard *shard, const hf_entry *e)
+{
+    if (hf_address_shard(e->hash, shard->engine->shard_count) != shard->index)
+        return HF_OK;
+    if (!hf_types_find(&shard->engine->types, e->to, e->to_len))
+        return HF_OK;
+    hf_actor *actor = hf_actors_find(&shard->actors, e->hash, e->to, e->to_len);
+    if (!actor)
+        actor = add_actor(shard, e->hash, e->to, e->to_len);
+    if (!actor)
+        return hf_error(HF_ENOMEM, "states of the window");
+    hf_resident_changed(actor, shard->replay_end);
+    hf_bytes image = e->op == HF_OP_SAVE ? e->data : hf_view(NULL, 0);
+    if (image.len == 0 && e->op == HF_OP_SAVE)
+        image.data = "";
+    return hf_actor_set_state(&shard->actors, actor, image);
+}
+
+static int replay_record(hf_shard *shard, const hf_record *r)
+{
+    const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    for (uint32_t i = 0; i < r->count; i++) {
+        hf_entry e;
+        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
+        int err = e.op == HF_OP_SAVE || e.op == HF_OP_FORGET ? replay_state(shard, &e) : HF_OK;
+        if (err)
+            return err;
+        at += size;
+    }
+    return HF_OK;
+}
+
+int hf_resident_replay(hf_shard *shard)
+{
+    hf_record *r = atomic_load_explicit(&shard->at->next, memory_order_acquire);
+    int err = HF_OK;
+    for (; !err && r && r->replayed; r = atomic_load_explicit(&r->next, memory_order_acquire))
+        err = replay_record(shard, r);
+    /* Only now, with the states in place, may a row be looked for. */
+    for (hf_actor *actor = shard->actors.newest; !err && actor; actor = actor->older)
+        actor->checked = UINT64_MAX;
+    return err ? err : hf_aftermath_load(shard);
+}

@@ -1,0 +1,248 @@
+/* send.c - hf_tell, hf_mail, hf_post, hf_sync: messages from outside.
+ *
+ * Happy path: check each letter, write its entry into a batch, hand the batch
+ * to the journal, wait until it is on disk (tell, mail) or have a callback told
+ * (post). Bad letters are refused before anything is sent; a full store answers
+ * HF_EFULL. Any thread of the host. */
+#include "engine/letter.h"
+#include "engine/turn.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+#include <limits.h>
+
+enum { BATCH_MAX = 16 << 20 };
+
+/* ---- Letters */
+
+static int check_address(const hf_letter *letter, size_t *len)
+{
+    if (!letter->to)
+        return hf_error(HF_EINVAL, "a letter without .to");
+    *len = strnlen(letter->to, HF_ADDRESS_MAX + 1);
+    if (!hf_address_ok(letter->to, *len))
+        return hf_error(HF_EINVAL, "\"%.300s\" is no address (type/key, at most %d bytes)",
+                        letter->to, HF_ADDRESS_MAX);
+    return HF_OK;
+}
+
+int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *e, uint32_t *shard)
+{
+    size_t to_len = 0, kind_len = letter->kind ? strnlen(letter->kind, HF_NAME_MAX + 1) : 0;
+    int err = check_address(letter, &to_len);
+    if (err)
+        return err;
+    if (kind_len > HF_NAME_MAX)
+        return hf_error(HF_EINVAL, "kind \"%.20s...\" is longer than %d bytes", letter->kind,
+                        HF_NAME_MAX);
+    if (!hf_types_find(&engine->types, letter->to, to_len))
+        return hf_error(HF_ENOTYPE, "%s", letter->to);
+    if (letter->body.len > engine->options.body_max)
+        return hf_error(HF_ETOOBIG, "%zu bytes to %s, the limit is %u", letter->body.len,
+                        letter->to, engine->options.body_max);
+    if (letter->body.len && !letter->body.data)
+        return hf_error(HF_EINVAL, "a body of %zu bytes at NULL", letter->body.len);
+    memset(e, 0, sizeof *e);
+    e->op = HF_OP_SEND;
+    e->to = letter->to;
+    e->to_len = (uint8_t)to_len;
+    e->name = letter->kind ? letter->kind : "";
+    e->name_len = (uint8_t)kind_len;
+    e->data = letter->body;
+    e->error = e->from = "";
+    e->hash = hf_address_hash(engine->seed, letter->to, to_len);
+    *shard = hf_address_shard(e->hash, engine->shard_count);
+    return HF_OK;
+}
+
+/* The caller's letters may be of an older, shorter struct. */
+static const hf_letter *letter_at(const hf_letter *letters, size_t size, size_t i, hf_letter *copy)
+{
+    if (size == sizeof *letters)
+        return &letters[i];
+    memset(copy, 0, sizeof *copy);
+    memcpy(copy, (const char *)letters + i * size, size < sizeof *copy ? size : sizeof *copy);
+    return copy;
+}
+
+static int add_letters(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count,
+                       hf_receipt *receipts)
+{
+    size_t size = letters[0].size ? letters[0].size : sizeof *letters;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        hf_letter copy;
+        hf_entry e;
+        uint32_t shard;
+        int err = hf_letter_entry(engine, letter_at(letters, size, i, &copy), &e, &shard);
+        if (err)
+            return err;
+        hf_segment *s = &batch->segments[shard];
+        uint32_t before = s->len;
+        /* Until the commit a receipt holds which of its shard's it is. */
+        if (receipts)
+            receipts[i] = (hf_receipt){ .id = s->count, .err = (int)shard };
+        err = hf_segment_add(s, &e);
+        bytes += s->len - before;
+        if (!err && bytes > BATCH_MAX)
+            err = hf_error(HF_ETOOBIG, "one call may send 16 MiB");
+        if (err)
+            return err;
+    }
+    batch->sends = (uint32_t)count;
+    return HF_OK;
+}
+
+static void fill_receipts(const hf_batch *batch, hf_receipt *receipts, size_t count)
+{
+    for (size_t i = 0; receipts && i < count; i++) {
+        const hf_segment *s = &batch->segments[receipts[i].err];
+        receipts[i] = (hf_receipt){ .id = s->base + receipts[i].id, .err = HF_OK };
+    }
+}
+
+static int check_call(const hf_engine *engine, const hf_letter *letters, size_t count)
+{
+    hf_error_clear();
+    int err = hf_engine_check(engine);
+    if (err)
+        return err;
+    if (!letters || !count || count > UINT32_MAX / 64)
+        return hf_error(HF_EINVAL, "%zu letters", count);
+    return HF_OK;
+}
+
+static int check_may_wait(const hf_engine *engine)
+{
+    const hf_turn *turn = hf_turn_current();
+    if (turn && turn->on_shard)
+        return hf_error(HF_EDEADLOCK, "a turn on a shard must not wait; use hf_send or hf_post");
+    if (hf_callbacks_inside(&engine->callbacks))
+        return hf_error(HF_EDEADLOCK, "a callback must not wait; use hf_post");
+    return HF_OK;
+}
+
+/* ---- Calls that wait */
+
+int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receipt *receipts)
+{
+    int err = check_call(engine, letters, count);
+    if (!err)
+        err = check_may_wait(engine);
+    if (err)
+        return err;
+    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    if (!batch)
+        return hf_error(HF_ENOMEM, "a batch");
+    batch->outside = true;
+    err = add_letters(engine, batch, letters, count, receipts);
+    if (!err)
+        err = hf_journal_admit(engine, hf_batch_bytes(batch), HF_NEVER);
+    if (!err)
+        err = hf_journal_wait(engine, batch);
+    if (!err)
+        fill_receipts(batch, receipts, count);
+    hf_batch_free(batch);
+    return err;
+}
+
+int hf_tell(hf_engine *engine, const char *to, const char *kind, hf_bytes body)
+{
+    hf_letter letter = { .size = sizeof letter, .to = to, .kind = kind, .body = body };
+    return hf_mail(engine, &letter, 1, NULL);
+}
+
+int hf_sync(hf_engine *engine, uint32_t timeout_ms)
+{
+    hf_error_clear();
+    int err = hf_engine_check(engine);
+    if (!err)
+        err = check_may_wait(engine);
+    return err ? err : hf_journal_sync(engine, timeout_ms);
+}
+
+/* ---- Calls that don't */
+
+typedef struct hf_posting {
+    hf_callback  callback;
+    hf_engine   *engine;
+    hf_posted_fn posted;
+    void        *user;
+    hf_receipt  *receipts;
+    size_t       count;
+    int          err;
+} hf_posting;
+
+static void run_posting(hf_callback *callback)
+{
+    hf_posting *p = (hf_posting *)callback;
+    p->posted(p->user, p->err, p->err ? NULL : p->receipts, p->count);
+    hf_mem_free(p->receipts);
+    hf_mem_free(p);
+}
+
+static void posting_settled(hf_batch *batch, int err)
+{
+    hf_posting *p = batch->owner;
+    if (p) {
+        p->err = err;
+        if (!err)
+            fill_receipts(batch, p->receipts, p->count);
+        hf_callbacks_queue(&batch->engine->callbacks, &p->callback);
+    }
+    hf_batch_free(batch);
+}
+
+static hf_posting *posting_new(hf_engine *engine, hf_posted_fn posted, void *user, size_t count)
+{
+    hf_posting *p = hf_mem_zero(1, sizeof *p);
+    hf_receipt *receipts = hf_mem_zero(count, sizeof *receipts);
+    if (!p || !receipts) {
+        hf_mem_free(p);
+        hf_mem_free(receipts);
+        return NULL;
+    }
+    *p = (hf_posting){ .callback = { .run = run_posting }, .engine = engine, .posted = posted,
+                       .user = user, .receipts = receipts, .count = count };
+    return p;
+}
+
+static void posting_free(hf_posting *p)
+{
+    if (p)
+        hf_mem_free(p->receipts);
+    hf_mem_free(p);
+}
+
+int hf_post(hf_engine *engine, const hf_letter *letters, size_t count, hf_posted_fn posted,
+            void *user)
+{
+    int err = check_call(engine, letters, count);
+    if (err)
+        return err;
+    hf_posting *p = posted ? posting_new(engine, posted, user, count) : NULL;
+    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    if (!batch || (posted && !p))
+        err = hf_error(HF_ENOMEM, "a batch");
+    if (!err) {
+        batch->outside = true;
+        batch->owner = p;
+        batch->settled = posting_settled;
+        err = add_letters(engine, batch, letters, count, p ? p->receipts : NULL);
+    }
+    if (!err)
+        err = hf_journal_admit(engine, hf_batch_bytes(batch), 0);
+    if (!err) {
+        if (p)
+            hf_callbacks_reserve(&engine->callbacks);
+        err = hf_journal_submit(engine, batch);
+        if (err && p)
+            hf_callbacks_cancel(&engine->callbacks);
+    }
+    if (err) {
+        posting_free(p);
+        hf_batch_free(batch);
+    }
+    return err;
+}

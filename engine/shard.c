@@ -1,0 +1,172 @@
+/* shard.c - start, wake and stop the shards.
+ *
+ * Happy path: one thread each, following the chain of records from its start;
+ * anyone rings the bell when there may be work. Stopping lets the running turn
+ * end and hands in what it staged. Fails at start for want of memory. */
+#include "engine/turn.h"
+
+#include "engine/thread.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+#include <stdio.h>
+
+static int init_shard(hf_engine *engine, uint32_t index)
+{
+    hf_shard *shard = &engine->shards[index];
+    hf_log_stats stats;
+    hf_log_stat(engine->log, &stats);
+    shard->engine = engine;
+    shard->index = index;
+    shard->settled_end = &shard->settled;
+    shard->errands_end = &shard->errands;
+    shard->ready_end = &shard->ready;
+    shard->at = hf_log_start_of_chain(engine->log);
+    shard->at_done = true;
+    shard->folded = hf_log_folded(engine->log);
+    shard->replay_end = stats.next;
+    shard->turn = hf_turn_new(engine, false);
+    shard->slot = hf_strikes_slot(&engine->strikes);
+    pthread_mutex_init(&shard->lock, NULL);
+    int err = hf_actors_init(&shard->actors);
+    if (err || !shard->turn || !shard->slot)
+        return hf_error(HF_ENOMEM, "shard %u", index);
+    return HF_OK;
+}
+
+/* Are there rows at all? Then somebody has to look for them. */
+static int look_for_rows(hf_engine *engine)
+{
+    hf_txn *txn;
+    uint64_t rows;
+    int err = hf_txn_read(engine->disk, &txn);
+    if (err)
+        return err;
+    err = hf_txn_count(txn, HF_IN_INBOX, &rows);
+    hf_txn_abort(txn);
+    for (uint32_t i = 0; !err && rows && i < engine->shard_count; i++) {
+        engine->shards[i].rows_possible = true;
+        hf_paging_scan_again(&engine->shards[i]);
+    }
+    return err;
+}
+
+int hf_shards_start(hf_engine *engine)
+{
+    int err = HF_OK;
+    engine->shards = hf_mem_zero(engine->shard_count, sizeof *engine->shards);
+    if (!engine->shards)
+        return hf_error(HF_ENOMEM, "shards");
+    for (uint32_t i = 0; !err && i < engine->shard_count; i++)
+        err = init_shard(engine, i);
+    if (!err)
+        err = look_for_rows(engine);
+    for (uint32_t i = 0; !err && i < engine->shard_count; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "hf-shard-%u", i);
+        err = hf_thread_start(&engine->shards[i].thread, name, hf_dispatch_main,
+                              &engine->shards[i]);
+        engine->shards[i].started = !err;
+    }
+    return err;
+}
+
+void hf_shard_ring(hf_shard *shard)
+{
+    atomic_fetch_add(&shard->bell, 1);
+    if (atomic_load(&shard->asleep))
+        hf_futex_wake(&shard->bell, 1);
+}
+
+void hf_shard_send_errand(hf_shard *shard, hf_errand *errand)
+{
+    pthread_mutex_lock(&shard->lock);
+    errand->next = NULL;
+    *shard->errands_end = errand;
+    shard->errands_end = &errand->next;
+    pthread_mutex_unlock(&shard->lock);
+    hf_shard_ring(shard);
+}
+
+void hf_shards_wake(hf_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->shard_count; i++)
+        hf_shard_ring(&engine->shards[i]);
+}
+
+void hf_shards_stop(hf_engine *engine)
+{
+    for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
+        hf_shard *shard = &engine->shards[i];
+        atomic_store(&shard->stop, true);
+        hf_shard_ring(shard);
+        if (shard->started)
+            pthread_join(shard->thread, NULL);
+        shard->started = false;
+    }
+}
+
+static void free_batches(hf_batch *list)
+{
+    while (list) {
+        hf_batch *next = list->next;
+        hf_batch_free(list);
+        list = next;
+    }
+}
+
+static void done_shard(hf_shard *shard)
+{
+    if (!shard->engine)
+        return;
+    for (hf_mailbox *box = shard->boxes, *next; box; box = next) {
+        next = box->next_box;
+        for (hf_parcel *p = box->parcels; p; p = p->next)
+            hf_batch_free(p->batch);
+        hf_mailbox_free(box);
+    }
+    hf_actors_done(&shard->actors);
+    free_batches(shard->spare);
+    free_batches(shard->settled);
+    hf_batch_free(shard->batch);
+    hf_turn_free(shard->turn);
+    if (shard->slot)
+        hf_strikes_slot_free(&shard->engine->strikes, shard->slot);
+    hf_mem_free(shard->timers);
+    hf_mem_free(shard->miles);
+    hf_mem_free(shard->aftermath);
+    pthread_mutex_destroy(&shard->lock);
+}
+
+void hf_shards_done(hf_engine *engine)
+{
+    for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++)
+        done_shard(&engine->shards[i]);
+    hf_mem_free(engine->shards);
+    engine->shards = NULL;
+}
+
+uint64_t hf_shards_lag(const hf_engine *engine)
+{
+    uint64_t slowest = UINT64_MAX;
+    for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
+        uint64_t passed = atomic_load_explicit(&engine->shards[i].passed_bytes,
+                                               memory_order_relaxed);
+        slowest = passed < slowest ? passed : slowest;
+    }
+    hf_log_stats stats;
+    hf_log_stat(engine->log, &stats);
+    return slowest < stats.written ? stats.written - slowest : 0;
+}
+
+uint64_t hf_shards_released(const hf_engine *engine)
+{
+    uint64_t position = UINT64_MAX;
+    for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
+        uint64_t released = atomic_load_explicit(&engine->shards[i].released,
+                                                 memory_order_acquire);
+        position = released < position ? released : position;
+    }
+    return position == UINT64_MAX ? 0 : position;
+}

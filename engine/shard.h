@@ -1,0 +1,124 @@
+/* shard.h - one thread's share of the actors.
+ *
+ * An actor belongs to the shard its hash falls to; its turns run there, one
+ * after another, with no lock. A shard follows the chain of committed records
+ * and takes messages only while its own uncommitted bytes are below a cap. */
+#ifndef ENGINE_SHARD_H
+#define ENGINE_SHARD_H
+
+#include "engine/batch.h"
+#include "engine/mailbox.h"
+
+#include <pthread.h>
+
+typedef struct hf_turn hf_turn;
+
+/* Which batch lies below which position: for what the fold makes unneeded. */
+typedef struct hf_mile {
+    uint64_t batch, end;
+} hf_mile;
+
+/* What another thread wants done on the shard's. */
+typedef struct hf_errand {
+    struct hf_errand *next;
+    void (*run)(struct hf_shard *shard, struct hf_errand *errand);
+} hf_errand;
+
+typedef struct hf_shard {
+    hf_engine      *engine;
+    uint32_t        index;
+    pthread_t       thread;
+    bool            started;
+    /* any thread */
+    atomic_uint     bell;          /* rung when there may be work */
+    atomic_bool     asleep, stop;
+    pthread_mutex_t lock;
+    hf_batch       *settled, **settled_end; /* its own, committed, in order */
+    hf_parcel      *finished;      /* turns of pools that are settled */
+    hf_errand      *errands, **errands_end;
+    /* written by the shard, read by any */
+    atomic_bool     quiet;         /* nothing to do, nothing on its way */
+    _Atomic uint64_t activity;     /* changes whenever it does something */
+    _Atomic uint64_t pulled;       /* everything below was taken or lies in tables */
+    _Atomic uint64_t released;     /* points into no record below */
+    _Atomic uint64_t passed_bytes; /* of the log, since the start */
+    _Atomic uint64_t residents, resident_bytes;
+    /* the shard's thread */
+    hf_actors       actors;
+    hf_record      *at;            /* being read */
+    uint32_t        at_run, at_index, at_run_left;
+    uint32_t        at_offset;
+    bool            at_done;       /* `at` is read to its end */
+    uint64_t        folded;        /* what it knows of hf_log_folded */
+    uint64_t        spills;        /* times rows came into the table unseen */
+    bool            rows_possible; /* the inbox table may hold rows */
+    hf_batch       *batch;         /* being filled; NULL: none */
+    hf_batch       *spare;         /* empty ones */
+    uint64_t        batch_number, committed, folded_batch;
+    hf_mile        *miles;
+    uint32_t        mile_first, mile_count, mile_slots;
+    uint64_t        uncommitted;   /* bytes submitted and not settled */
+    struct hf_after *aftermath;    /* what the replayed window says about messages */
+    uint32_t        aftermath_count;
+    uint64_t        replay_end;    /* first position of this run */
+    hf_mailbox     *boxes;         /* all of them */
+    hf_mailbox     *ready, **ready_end;
+    uint32_t        ready_count;
+    hf_parcel     **timers;        /* heap by due_ns */
+    uint32_t        timer_count, timer_room;
+    uint32_t        runs_outside;  /* its parcels in pools or committing */
+    uint32_t        rests;         /* resting parcels that are not held by a pause */
+    bool            scanning;      /* looks for actors with rows */
+    uint32_t        scan_kind;
+    hf_key          scan_key;
+    uint32_t        seconds;       /* coarse clock for idle_ms */
+    hf_turn        *turn;          /* reused */
+    struct hf_strike_slot *slot;
+} hf_shard;
+
+int  hf_shards_start(hf_engine *engine);
+void hf_shards_stop(hf_engine *engine);  /* lets running turns end */
+void hf_shards_done(hf_engine *engine);  /* frees; after the journal ended, too */
+void hf_shards_wake(hf_engine *engine);
+uint64_t hf_shards_lag(const hf_engine *engine);      /* bytes of log not passed by all */
+uint64_t hf_shards_released(const hf_engine *engine); /* position */
+
+void hf_shard_ring(hf_shard *shard);
+void hf_shard_send_errand(hf_shard *shard, hf_errand *errand); /* any thread */
+
+/* dispatch.c */
+void *hf_dispatch_main(void *shard);
+void  hf_dispatch_ready(hf_shard *shard, hf_mailbox *mailbox); /* let it run */
+int   hf_dispatch_mailbox(hf_shard *shard, hf_actor *actor, hf_mailbox **mailbox);
+int   hf_dispatch_rest(hf_shard *shard, hf_parcel *parcel, uint64_t due_ns); /* sets the timer */
+void  hf_dispatch_parcel_done(hf_shard *shard, hf_parcel *parcel); /* ended: forget it */
+
+/* The open batch; NULL: out of memory. Submits it when it is large. */
+hf_batch *hf_shard_batch(hf_shard *shard);
+void      hf_shard_submit(hf_shard *shard);
+
+/* aftermath.c: what the window that was replayed says about single messages */
+int  hf_aftermath_load(hf_shard *shard); /* also puts requeued messages in mailboxes */
+/* The newest fact about a message: RETRY, ACK, DEAD, or NULL. */
+const uint8_t *hf_aftermath_find(const hf_shard *shard, uint64_t id);
+int  hf_aftermath_deliver(hf_shard *shard, hf_actor *actor, const hf_record *record,
+                          const uint8_t *entry, uint64_t id);
+/* What lies below this position is in the tables now. */
+void hf_aftermath_trim(hf_shard *shard, uint64_t folded);
+
+/* resident.c: actors in and out of memory */
+int  hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_t len,
+                      hf_actor **actor);
+void hf_resident_sweep(hf_shard *shard);
+void hf_resident_fold(hf_shard *shard, uint64_t folded); /* the fold got this far */
+int  hf_resident_replay(hf_shard *shard); /* states that lie in the window */
+/* Changed by a batch whose end is known: stays in memory until that is folded. */
+void hf_resident_changed(hf_actor *actor, uint64_t end);
+
+/* paging.c: messages out of the inbox table */
+int  hf_paging_check(hf_shard *shard, hf_actor *actor); /* sets actor->rows */
+int  hf_paging_fill(hf_shard *shard, hf_actor *actor);  /* into mailbox->paged */
+void hf_paging_scan(hf_shard *shard); /* find some actors with rows, make them ready */
+void hf_paging_scan_again(hf_shard *shard);
+
+#endif

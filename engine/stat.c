@@ -1,0 +1,31 @@
+/* stat.c - hf_stat: the engine's counters. Any thread; never waits. */
+#include "engine/engine.h"
+
+#include "storage/error.h"
+
+int hf_stat(hf_engine *engine, hf_stats *out)
+{
+    hf_error_clear();
+    if (!engine || !out || out->size < offsetof(hf_stats, accepted))
+        return hf_error(HF_EINVAL, "hf_stat needs a hf_stats made with HF_STATS");
+    int err = hf_disk_forked(engine->disk);
+    if (err)
+        return err;
+    hf_counters *c = &engine->count;
+    hf_stats stats = {
+        .size = out->size,
+        .accepted = atomic_load(&c->accepted),
+        .committed = atomic_load(&c->committed),
+        .failed = atomic_load(&c->failed),
+        .retried = atomic_load(&c->retried),
+        .dead = atomic_load(&c->dead),
+        .commits = atomic_load(&c->commits),
+        .bytes = atomic_load(&c->bytes),
+        .waiting = atomic_load(&c->waiting),
+        .running = atomic_load(&c->running),
+        .commit_p50_us = hf_histogram_at(&engine->journal.latency, 500),
+        .commit_p99_us = hf_histogram_at(&engine->journal.latency, 990),
+    };
+    memcpy(out, &stats, out->size < sizeof stats ? out->size : sizeof stats);
+    return HF_OK;
+}

@@ -1,0 +1,249 @@
+/* turn.c - begin a turn, run its handler, drop what a failed one staged.
+ *
+ * Happy path: begin fills in the message and remembers how long each segment
+ * of the batch is; the handler stages (stage.c); HF_OK lets it all stand.
+ * Anything else, or a staging call that failed, cuts the segments back, and
+ * outcome.c says what becomes of the message. The shard's thread, or a pool's. */
+#include "engine/turn.h"
+
+#include "storage/clock.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+#include "storage/testpoint.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local hf_turn *current;
+
+hf_turn *hf_turn_current(void)
+{
+    return current;
+}
+
+hf_turn *hf_turn_enter(hf_turn *turn)
+{
+    hf_turn *outer = current;
+    current = turn;
+    return outer;
+}
+
+hf_turn *hf_turn_new(hf_engine *engine, bool on_pool)
+{
+    hf_turn *turn = hf_mem_zero(1, sizeof *turn);
+    hf_batch_mark *marks = hf_mem_zero(engine->shard_count + 1, sizeof *marks);
+    if (!turn || !marks) {
+        hf_mem_free(turn);
+        hf_mem_free(marks);
+        return NULL;
+    }
+    turn->engine = engine;
+    turn->marks = marks;
+    turn->on_pool = on_pool;
+    turn->on_shard = !on_pool;
+    if (on_pool) {
+        pthread_mutex_init(&turn->lock, NULL);
+        pthread_cond_init(&turn->finished, NULL);
+        turn->lock_ready = true;
+    }
+    memcpy(turn->key, engine->key_prefix, 16);
+    return turn;
+}
+
+void hf_turn_free(hf_turn *turn)
+{
+    if (!turn)
+        return;
+    hf_turn_end(turn);
+    if (turn->lock_ready) {
+        pthread_cond_destroy(&turn->finished);
+        pthread_mutex_destroy(&turn->lock);
+    }
+    hf_mem_free(turn->marks);
+    hf_mem_free(turn);
+}
+
+/* Sixteen hex digits of a number, two at a time. */
+static void put_hex(char *at, uint64_t value)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 14; i >= 0; i -= 2, value >>= 8) {
+        at[i] = digits[value >> 4 & 15];
+        at[i + 1] = digits[value & 15];
+    }
+}
+
+void hf_turn_key(const hf_engine *engine, uint64_t id, char key[33])
+{
+    memcpy(key, engine->key_prefix, 16);
+    put_hex(key + 16, id);
+    key[32] = 0;
+}
+
+void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_entry *e,
+                   hf_bytes state)
+{
+    turn->kind = kind;
+    turn->batch = batch;
+    turn->e = e;
+    turn->state = state;
+    turn->staged = 0;
+    turn->sends = 0;
+    turn->saved = turn->forgot = false;
+    turn->err = HF_OK;
+    turn->verdict = HF_TURN_RETURNED;
+    turn->code = 0;
+    turn->is_finished = false;
+    turn->undoing = false;
+    turn->error[0] = 0;
+    for (uint32_t i = 0; i <= batch->shards; i++)
+        turn->marks[i] = hf_segment_mark(&batch->segments[i]);
+    turn->done_count = batch->done_count;
+    turn->done_last = batch->done_count ? batch->done[batch->done_count - 1].count : 0;
+    turn->named_count = batch->named_count;
+    put_hex(turn->key + 16, e->id);
+    turn->msg = (hf_message){
+        .id = e->id,
+        .key = turn->key,
+        .to = e->to,
+        .from = e->from,
+        .kind = e->name,
+        .body = e->data,
+        .cause = HF_SENT,
+        .status = HF_RUNNING,
+        .attempt = e->attempt + 1,
+        .worker = turn->msg.worker,
+        .sent = e->sent,
+        .due = e->due,
+        .err = e->err,
+        .error = e->error,
+        .user = kind->is.user,
+    };
+}
+
+void hf_turn_cut(hf_turn *turn)
+{
+    hf_batch *batch = turn->batch;
+    for (uint32_t i = 0; i <= batch->shards; i++)
+        hf_segment_cut(&batch->segments[i], turn->marks[i]);
+    batch->done_count = turn->done_count;
+    if (batch->done_count)
+        batch->done[batch->done_count - 1].count = turn->done_last;
+    batch->named_count = turn->named_count;
+    batch->sends -= turn->sends;
+    turn->sends = 0;
+    turn->staged = 0;
+    turn->saved = turn->forgot = false;
+}
+
+void hf_turn_end(hf_turn *turn)
+{
+    while (turn->scratch) {
+        hf_scratch *next = turn->scratch->next;
+        hf_mem_free(turn->scratch);
+        turn->scratch = next;
+    }
+}
+
+/* A handler that said HF_PENDING keeps its thread's slot until hf_finish. */
+int hf_turn_wait(hf_turn *turn)
+{
+    pthread_mutex_lock(&turn->lock);
+    while (!turn->is_finished)
+        pthread_cond_wait(&turn->finished, &turn->lock);
+    int err = turn->finish_err;
+    pthread_mutex_unlock(&turn->lock);
+    return err;
+}
+
+bool hf_turn_judge(hf_turn *turn, int code)
+{
+    if (turn->err) { /* a staging call failed first */
+        turn->verdict = HF_TURN_FAILED;
+        turn->code = turn->err;
+        return false;
+    }
+    if (turn->verdict == HF_TURN_RETURNED && code == HF_OK)
+        return true;
+    if (turn->verdict == HF_TURN_RETURNED) {
+        turn->verdict = HF_TURN_FAILED;
+        turn->code = code;
+        if (!turn->error[0])
+            snprintf(turn->error, sizeof turn->error, "%s",
+                     code < 0 ? hf_strerror(code) : "the handler failed");
+    }
+    return false;
+}
+
+bool hf_turn_run(hf_turn *turn)
+{
+    HF_TESTPOINT("turn.begin");
+    hf_turn *outer = hf_turn_enter(turn);
+    int code = turn->kind->is.handle(turn, &turn->msg);
+    if (code == HF_PENDING && turn->on_pool) {
+        code = hf_turn_wait(turn);
+    } else if (code == HF_PENDING) {
+        hf_error(HF_EINVAL, "HF_PENDING needs .threads");
+        snprintf(turn->error, sizeof turn->error, "HF_PENDING needs a type with .threads");
+        code = HF_EINVAL;
+    }
+    hf_turn_enter(outer);
+    HF_TESTPOINT("turn.ran");
+    return hf_turn_judge(turn, code);
+}
+
+/* ---- How a handler says that it did not succeed */
+
+static void say(hf_turn *turn, hf_turn_verdict verdict, int code, const char *format, va_list args)
+{
+    turn->verdict = verdict;
+    turn->code = code;
+    vsnprintf(turn->error, sizeof turn->error, format, args);
+}
+
+int hf_fail(hf_turn *turn, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(turn, HF_TURN_FAILED, code ? code : HF_EINVAL, format, args);
+    va_end(args);
+    return turn->code;
+}
+
+int hf_bury(hf_turn *turn, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(turn, HF_TURN_BURIED, HF_EDEAD, format, args);
+    va_end(args);
+    return HF_EDEAD;
+}
+
+int hf_snooze(hf_turn *turn, uint64_t delay_ms)
+{
+    turn->verdict = HF_TURN_SNOOZED;
+    turn->code = HF_EAGAIN;
+    turn->snooze_ms = delay_ms;
+    return HF_EAGAIN;
+}
+
+int hf_finish(hf_turn *turn, int err)
+{
+    if (!turn || !turn->on_pool)
+        return hf_error(HF_EINVAL, "hf_finish needs a turn of a type with .threads");
+    pthread_mutex_lock(&turn->lock);
+    bool twice = turn->is_finished;
+    turn->is_finished = true;
+    if (!twice)
+        turn->finish_err = err;
+    pthread_cond_signal(&turn->finished);
+    pthread_mutex_unlock(&turn->lock);
+    return twice ? hf_error(HF_EINVAL, "this turn was finished before") : HF_OK;
+}
+
+int hf_cancelled(const hf_turn *turn)
+{
+    if (atomic_load(&turn->engine->phase) != HF_LIVE)
+        return 1;
+    return turn->parcel && atomic_load(&turn->parcel->cancelled);
+}

@@ -1,0 +1,33 @@
+/* type.h - the actor types of an engine, checked, copied, defaults filled in. */
+#ifndef ENGINE_TYPE_H
+#define ENGINE_TYPE_H
+
+#include "engine/holdfast.h"
+
+#include <stdbool.h>
+
+typedef struct hf_pool hf_pool;
+
+typedef struct hf_kind_of {
+    hf_type  is;       /* names point into copies of ours; defaults filled in */
+    uint32_t index;
+    size_t   name_len;
+    bool     pooled;   /* has threads of its own */
+    hf_pool *pool;     /* of those */
+} hf_kind_of;
+
+typedef struct hf_types {
+    hf_kind_of *kinds;
+    uint32_t    count;
+    char       *names; /* what all the copies lie in */
+} hf_types;
+
+/* Copy the table (ends with an all-zero entry, entries type_size apart).
+ * HF_EINVAL names the type and the field; HF_ENOMEM. */
+int  hf_types_copy(hf_types *types, const hf_type *table, size_t type_size);
+void hf_types_done(hf_types *types);
+
+/* Of an address or a bare type; NULL: not defined. */
+hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len);
+
+#endif

@@ -1,0 +1,100 @@
+/* question.h - answer a question about a store, from one snapshot.
+ *
+ * The same functions serve a tool that reads a store nobody has open and the
+ * living engine, which lays over what only it knows. docs/control.md names the
+ * questions, their arguments and the fields of their rows. */
+#ifndef RECOVERY_QUESTION_H
+#define RECOVERY_QUESTION_H
+
+#include "recovery/holdfast_recovery.h"
+#include "recovery/out.h"
+#include "recovery/pausing.h"
+#include "recovery/where.h"
+
+/* What only a living engine knows. Any thread may call these; none waits. */
+typedef struct hf_living {
+    void *user;
+    /* The name of a type it defines, by number; NULL: no more. */
+    const char *(*type)(void *user, uint32_t number);
+    bool (*defines)(void *user, const char *address, size_t len);
+    /* Does this message run? Since when (Unix ms), longer than stuck_ms? */
+    bool (*runs)(void *user, const hf_entry *message, uint64_t *since, bool *stuck);
+    bool (*resident)(void *user, const char *actor);
+    /* Is it a suspect of a death of the process; 0 strikes: not yet alone. */
+    bool (*suspect)(void *user, uint64_t id, uint32_t *strikes, uint64_t *until);
+    bool (*full)(void *user); /* no room for turns that send */
+    void (*stats)(void *user, hf_out *row); /* puts the engine's fields of `stats` */
+} hf_living;
+
+typedef struct hf_inquiry {
+    hf_disk         *disk;
+    const hf_living *living; /* NULL: no engine has it, or it is hung */
+    const char      *source; /* "engine", "disk", "hung" */
+    uint64_t         pid;    /* of the engine; 0: none */
+    hf_row_fn        each;
+    void            *user;
+    hf_out           row;    /* being made */
+} hf_inquiry;
+
+/* HF_EINVAL, HF_ENOTFOUND, HF_ECORRUPT, HF_ENOMEM, …, or what `each` returned. */
+int hf_inquire(hf_inquiry *inquiry, const char *question, hf_bytes arguments);
+
+/* ---- What the questions share */
+
+/* One message as it was met. */
+typedef struct hf_sight {
+    hf_entry   e;
+    hf_message msg;   /* as a hook would see it */
+    uint64_t   died;  /* 0: it lives */
+    uint64_t   since; /* running: since when */
+    bool       stuck;
+    char       key[33];
+} hf_sight;
+typedef int (*hf_sight_fn)(void *user, const hf_sight *sight);
+
+typedef struct hf_scan {
+    hf_inquiry     *inquiry;
+    hf_view_of     *view;
+    hf_pausings     pausings;
+    const hf_where *where; /* NULL: all */
+    uint64_t        now, scanned;
+    char            prefix[17];
+    hf_sight_fn     each;
+    void           *user;
+    hf_sight        sight;
+} hf_scan;
+
+int  hf_scan_open(hf_scan *scan, hf_inquiry *inquiry);
+void hf_scan_close(hf_scan *scan);
+
+/* Every message that `where` selects: the waiting by actor, then the dead by id. */
+int  hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user);
+/* An actor's, in the order they will be handled. */
+int  hf_scan_inbox(hf_scan *scan, const char *actor, hf_sight_fn each, void *user);
+/* One; HF_ENOTFOUND. Looks through the whole inbox if it must. */
+int  hf_scan_find(hf_scan *scan, uint64_t id, hf_sight_fn each, void *user);
+/* Several, ascending and each once: tells those it finds, in any order. */
+int  hf_scan_some(hf_scan *scan, const uint64_t *ids, size_t count, hf_sight_fn each, void *user);
+
+const char *hf_status_name(hf_status status);
+const char *hf_cause_name(hf_cause cause);
+
+/* The fields of a message, into the open map. */
+void hf_out_message(hf_out *out, const hf_sight *sight, bool body);
+/* Tell the row that was made; ends its open map. */
+int  hf_inquiry_tell(hf_inquiry *inquiry);
+
+/* A parsed where of an argument; *where NULL: not given. */
+struct hf_argument;
+int hf_where_argument(hf_where **where, const struct hf_argument *argument);
+/* One that takes what has this value; `field` may have other terms before it. */
+int hf_where_about(hf_where **where, const char *field, const char *value);
+
+/* The questions, one a file. */
+int hf_ask_stats(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_ls(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_actor(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_message(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments);
+
+#endif

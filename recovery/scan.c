@@ -1,0 +1,283 @@
+/* scan.c - meet the messages of a store, one by one, in one snapshot.
+ *
+ * Happy path: open a view, load the pauses, walk inbox and dead letters; each
+ * message gets its status and is told if the selection takes it. A selection
+ * that fixes actor, type or status narrows the walk.
+ *
+ * A damaged row ends the walk with HF_ECORRUPT. One thread. */
+#include "recovery/arguments.h"
+#include "recovery/message_key.h"
+#include "recovery/question.h"
+
+#include "storage/clock.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+
+#include <stdlib.h>
+
+enum { STOP = 0x5707 }; /* ends a walk that has seen enough; no code of ours */
+
+int hf_scan_open(hf_scan *scan, hf_inquiry *inquiry)
+{
+    *scan = (hf_scan){ .inquiry = inquiry, .now = hf_clock_wall_ms() };
+    hf_message_key_prefix(scan->prefix, hf_disk_uuid(inquiry->disk));
+    int err = hf_view_open(&scan->view, inquiry->disk);
+    if (!err)
+        err = hf_pausings_load(&scan->pausings, scan->view);
+    if (err)
+        hf_scan_close(scan);
+    return err;
+}
+
+void hf_scan_close(hf_scan *scan)
+{
+    hf_pausings_done(&scan->pausings);
+    hf_view_close(scan->view);
+    scan->view = NULL;
+}
+
+/* ---- One message */
+
+static hf_status status_of(hf_scan *scan, hf_sight *s)
+{
+    const hf_living *living = scan->inquiry->living;
+    const hf_entry *e = &s->e;
+    if (s->died)
+        return HF_DEAD;
+    if (living && living->runs(living->user, e, &s->since, &s->stuck))
+        return HF_RUNNING;
+    if (hf_pausings_find(&scan->pausings, e->to, e->to_len))
+        return HF_PAUSED;
+    if (living && !living->defines(living->user, e->to, e->to_len))
+        return HF_HELD;
+    if (e->due > scan->now)
+        return e->attempt ? HF_RETRYING : HF_DELAYED;
+    return HF_WAITING;
+}
+
+static void fill_message(hf_scan *scan, hf_sight *s)
+{
+    const hf_entry *e = &s->e;
+    hf_message_key(s->key, scan->prefix, e->id);
+    s->msg = (hf_message){
+        .id = e->id,
+        .key = s->key,
+        .to = e->to,
+        .from = e->from,
+        .kind = e->name,
+        .body = e->data,
+        .cause = (hf_cause)e->cause,
+        .status = status_of(scan, s),
+        .attempt = e->attempt,
+        .sent = e->sent,
+        .due = e->due,
+        .err = e->err,
+        .error = e->err ? e->error : "",
+    };
+    if (s->msg.status == HF_RETRYING)
+        s->msg.retry = e->due;
+}
+
+static int meet(hf_scan *scan, const hf_entry *e, bool dead)
+{
+    hf_sight *s = &scan->sight;
+    *s = (hf_sight){ .e = *e };
+    if (dead)
+        s->died = e->died ? e->died : 1;
+    fill_message(scan, s);
+    scan->scanned++;
+    return hf_where_match(scan->where, &s->msg, s->died) ? scan->each(scan->user, s) : HF_OK;
+}
+
+/* The message in a row of inbox or dead. */
+static int decode(hf_bytes key, hf_bytes payload, bool dead, hf_entry *e)
+{
+    if (key.len < 8 || payload.len < 8
+        || !hf_entry_decode((const uint8_t *)payload.data + 8, payload.len - 8, e))
+        return hf_error(HF_ECORRUPT, "a message can't be read");
+    uint64_t number = hf_get64_key((const uint8_t *)key.data + key.len - 8);
+    if (!dead)
+        e->place = number;
+    if (!e->id)
+        e->id = number;
+    if (!e->sent)
+        e->sent = hf_get64(payload.data);
+    return HF_OK;
+}
+
+/* ---- Walks */
+
+typedef struct range {
+    hf_scan *scan;
+    hf_bytes prefix; /* keys that begin so */
+    bool     dead;
+} range;
+
+static int meet_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    range *r = user;
+    hf_entry e;
+    if (key.len < r->prefix.len
+        || (r->prefix.len && memcmp(key.data, r->prefix.data, r->prefix.len) != 0))
+        return STOP;
+    int err = decode(key, payload, r->dead, &e);
+    return err ? err : meet(r->scan, &e, r->dead);
+}
+
+static int walk(hf_scan *scan, hf_table table, hf_bytes prefix)
+{
+    range r = { scan, prefix, table == HF_IN_DEAD };
+    int err = hf_view_walk(scan->view, table, prefix, meet_row, &r);
+    return err == STOP ? HF_OK : err;
+}
+
+static int walk_inbox(hf_scan *scan)
+{
+    hf_bytes fixed;
+    hf_key key = { .len = 0 };
+    if (hf_where_fixes(scan->where, HF_BY_ACTOR, &fixed, NULL)) {
+        if (!hf_address_ok(fixed.data, fixed.len))
+            return HF_OK;
+        uint64_t hash = hf_address_hash(hf_view_seed(scan->view), fixed.data, fixed.len);
+        hf_key_actor(&key, fixed.data, fixed.len, hash);
+    } else if (hf_where_fixes(scan->where, HF_BY_TYPE, &fixed, NULL)) {
+        if (!hf_address_type_ok(fixed.data, fixed.len))
+            return HF_OK;
+        memcpy(key.bytes, fixed.data, fixed.len);
+        key.bytes[fixed.len] = 0;
+        key.len = fixed.len + 1;
+    }
+    return walk(scan, HF_IN_INBOX, hf_key_bytes(&key));
+}
+
+int hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user)
+{
+    uint64_t status;
+    bool fixed = hf_where_fixes(scan->where, HF_BY_STATUS, NULL, &status);
+    scan->each = each;
+    scan->user = user;
+    int err = fixed && status == HF_DEAD ? HF_OK : walk_inbox(scan);
+    if (!err && (!fixed || status == HF_DEAD))
+        err = walk(scan, HF_IN_DEAD, hf_view("", 0));
+    return err;
+}
+
+static int meet_waiting(void *user, const hf_entry *e)
+{
+    return meet(user, e, false);
+}
+
+int hf_scan_inbox(hf_scan *scan, const char *actor, hf_sight_fn each, void *user)
+{
+    scan->each = each;
+    scan->user = user;
+    return hf_view_inbox(scan->view, actor, 0, meet_waiting, scan);
+}
+
+/* ---- By id */
+
+typedef struct search {
+    hf_scan        *scan;
+    const uint64_t *ids;
+    size_t          count, left;
+} search;
+
+static int compare_ids(const void *pa, const void *pb)
+{
+    const uint64_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+static int meet_if_wanted(void *user, hf_bytes key, hf_bytes payload)
+{
+    search *s = user;
+    hf_entry e;
+    int err = decode(key, payload, false, &e);
+    if (err || !bsearch(&e.id, s->ids, s->count, sizeof e.id, compare_ids))
+        return err;
+    err = meet(s->scan, &e, false);
+    return err ? err : --s->left ? HF_OK : STOP;
+}
+
+int hf_scan_some(hf_scan *scan, const uint64_t *ids, size_t count, hf_sight_fn each, void *user)
+{
+    search s = { scan, ids, count, count };
+    scan->each = each;
+    scan->user = user;
+    for (size_t i = 0; i < count; i++) {
+        hf_key key;
+        hf_bytes payload;
+        hf_entry e;
+        hf_key_number(&key, ids[i]);
+        int err = hf_view_get(scan->view, HF_IN_DEAD, hf_key_bytes(&key), &payload);
+        if (!err)
+            err = decode(hf_key_bytes(&key), payload, true, &e);
+        if (!err) {
+            err = meet(scan, &e, true);
+            s.left--;
+        }
+        if (err && err != HF_ENOTFOUND)
+            return err;
+    }
+    if (!s.left)
+        return HF_OK;
+    int err = hf_view_walk(scan->view, HF_IN_INBOX, hf_view("", 0), meet_if_wanted, &s);
+    return err == STOP ? HF_OK : err;
+}
+
+typedef struct one {
+    hf_sight_fn each;
+    void       *user;
+    bool        found;
+} one;
+
+static int tell_one(void *user, const hf_sight *sight)
+{
+    one *o = user;
+    o->found = true;
+    return o->each(o->user, sight);
+}
+
+int hf_scan_find(hf_scan *scan, uint64_t id, hf_sight_fn each, void *user)
+{
+    one o = { each, user, false };
+    int err = hf_scan_some(scan, &id, 1, tell_one, &o);
+    if (err || o.found)
+        return err;
+    return hf_error(HF_ENOTFOUND, "message %llu is unknown, or done and gone",
+                    (unsigned long long)id);
+}
+
+int hf_where_argument(hf_where **where, const struct hf_argument *argument)
+{
+    int err;
+    *where = NULL;
+    char *text = hf_argument_copy(argument, &err);
+    if (err || !text)
+        return err;
+    err = hf_where_parse(where, text, NULL);
+    hf_mem_free(text);
+    return err;
+}
+
+int hf_where_about(hf_where **where, const char *field, const char *value)
+{
+    size_t len = strlen(field), at;
+    char *text = hf_mem_alloc(len + 2 * strlen(value) + 4);
+    if (!text)
+        return hf_error(HF_ENOMEM, "a selection");
+    memcpy(text, field, len);
+    at = len;
+    text[at++] = '=';
+    text[at++] = '"';
+    for (; *value; value++) {
+        if (*value == '"' || *value == '\\')
+            text[at++] = '\\';
+        text[at++] = *value;
+    }
+    text[at++] = '"';
+    text[at] = 0;
+    int err = hf_where_parse(where, text, NULL);
+    hf_mem_free(text);
+    return err;
+}

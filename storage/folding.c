@@ -1,0 +1,264 @@
+/* folding.c - when the log folds, and how much at a time.
+ *
+ * Happy path: the window passes three quarters of its budget, its older part is sealed
+ * and collected, and each append takes a slice along; hf_log_fold goes on without one.
+ *
+ * While space is short (hf_log_room) slices are small enough to fit surely, and a
+ * commit that did not fit is tried again smaller: what the last commit freed may be
+ * used after the next, so even an empty one helps. Fails with HF_EFULL only when one
+ * row is too much. The log's owner's thread. */
+#include "storage/writer.h"
+
+#include "storage/clock.h"
+#include "storage/error.h"
+#include "storage/memory.h"
+#include "storage/testpoint.h"
+
+enum { HEADROOM_MIN = 256 << 10 };
+
+/* ---- Sealing and folding */
+
+static void collect(hf_log *log)
+{
+    if (log->options.offload)
+        log->options.offload(log->options.user, hf_fold_collect, &log->fold);
+    else
+        hf_fold_collect(&log->fold);
+}
+
+/* Memory was short when the sealed records were looked at: once more. */
+int hf_folding_recollect(hf_log *log)
+{
+    hf_fold *fold = &log->fold;
+    if (fold->now.stage != HF_FOLD_COLLECTING
+        || atomic_load_explicit(&fold->collected, memory_order_acquire) != HF_ENOMEM)
+        return HF_OK;
+    atomic_store(&fold->collected, 0);
+    collect(log);
+    return atomic_load_explicit(&fold->collected, memory_order_acquire) == HF_ENOMEM
+        ? HF_ENOMEM : HF_OK;
+}
+
+/* Up to a fifth more than the budget's half is sealed; the youngest eighth is
+ * left out, since most of what it holds will soon be done. */
+int hf_folding_seal(hf_log *log, bool all)
+{
+    hf_window *w = &log->window;
+    uint64_t young = log->options.window / 8, full = log->options.window * 3 / 4;
+    if (log->fold.now.stage != HF_FOLD_IDLE || !w->count)
+        return HF_OK;
+    if (all) {
+        young = 0;
+    } else if (log->tight) {
+        young = w->bytes > HEADROOM_MIN / 2 ? w->bytes - HEADROOM_MIN / 2 : 0;
+    } else if (w->bytes < full) {
+        return HF_OK;
+    }
+    hf_window_seal(w, young);
+    if (!w->sealed)
+        return HF_OK;
+    hf_record **records = hf_mem_alloc(w->sealed * sizeof(*records));
+    uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : log->next;
+    int err = records ? HF_OK : hf_error(HF_ENOMEM, "records to fold");
+    for (uint32_t i = 0; !err && i < w->sealed; i++)
+        records[i] = hf_window_at(w, i);
+    if (!err)
+        err = hf_fold_begin(&log->fold, records, w->sealed, end, log->folding);
+    hf_mem_free(records);
+    if (err) {
+        hf_window_unseal(w);
+        return err;
+    }
+    collect(log);
+    return HF_OK;
+}
+
+static void retire(void *user, hf_record *record)
+{
+    hf_log *log = user;
+    log->retired[log->retired_count++] = record;
+}
+
+/* The fold's last commit is through: its records leave the window. They are freed
+ * later: the group that is being appended may still name their messages. */
+static int finish_fold(hf_log *log)
+{
+    hf_window *w = &log->window;
+    uint32_t need = log->retired_count + w->sealed;
+    if (need > log->retired_room) {
+        void *retired = hf_mem_grow(log->retired, need * 2 * sizeof(*log->retired));
+        if (!retired)
+            return HF_ENOMEM; /* tried again after the next commit */
+        log->retired = retired;
+        log->retired_room = need * 2;
+    }
+    uint64_t end = log->fold.end;
+    hf_window_pop(w, w->sealed, retire, log);
+    hf_fold_end(&log->fold);
+    log->folds++;
+    atomic_store_explicit(&log->folded, end, memory_order_release);
+    if (!log->options.readers)
+        log->releasable = end;
+    HF_TESTPOINT("log.folded");
+    return HF_OK;
+}
+
+/* After a commit that carried a slice of the fold. */
+void hf_folding_keep(hf_log *log)
+{
+    if (log->fold.now.stage == HF_FOLD_IDLE)
+        return;
+    hf_fold_keep(&log->fold);
+    if (log->fold.now.stage != HF_FOLD_COLLECTING && log->folding < log->fold.end)
+        log->folding = log->fold.end;
+    if (hf_fold_is_over(&log->fold))
+        (void)finish_fold(log);
+}
+
+/* ---- Room */
+
+/* What acknowledgements and a small step of the fold need at any time. */
+static uint64_t headroom(const hf_log *log)
+{
+    uint64_t want = log->options.window / 4;
+    return want < HEADROOM_MIN ? HEADROOM_MIN : want;
+}
+
+/* How much the store grows when what waits in the window moves into the tables: rows
+ * have keys and checksums, and their pages are half empty at first. */
+static uint64_t growth(const hf_log *log)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < log->window.count; i++) {
+        const hf_record *r = hf_window_at(&log->window, i);
+        uint64_t rows = r->live + r->keep;
+        if (rows)
+            bytes += (rows < r->count ? r->size * rows / r->count : r->size) + rows * 128;
+    }
+    return bytes;
+}
+
+static void get_tight(hf_log *log, bool tight)
+{
+    log->tight = tight;
+    log->fold.row_cost = tight ? HF_FOLD_ROW_MOST : HF_FOLD_ROW;
+}
+
+/* The disk has just said so itself: believe it for a while. */
+void hf_folding_squeezed(hf_log *log)
+{
+    get_tight(log, true);
+    log->checked_ns = hf_clock_mono_ns();
+}
+
+/* What the fold may do in a commit that adds `bytes`: twice as much, so that it always
+ * wins the race; while space is short, what surely fits. */
+uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
+{
+    return log->tight ? headroom(log) / 8 : bytes * 2 + 64 * 1024;
+}
+
+bool hf_folding_waits(const hf_log *log)
+{
+    return log->fold.now.stage == HF_FOLD_COLLECTING
+        && atomic_load_explicit(&log->fold.collected, memory_order_acquire) == 0;
+}
+
+/* ---- Commits of its own */
+
+static int fold_once(hf_log *log, uint64_t budget)
+{
+    hf_txn *txn;
+    int err = hf_txn_write(log->disk, &txn);
+    if (err)
+        return hf_log_die(log, err);
+    err = hf_fold_slice(&log->fold, txn, budget);
+    /* The log may become empty: the next position must be known without it. */
+    if (!err && log->fold.now.stage == HF_FOLD_DELETING)
+        err = hf_meta_put(txn, "next", log->next);
+    if (err)
+        hf_txn_abort(txn);
+    else
+        err = hf_txn_commit(txn);
+    if (err) {
+        hf_fold_undo(&log->fold);
+        return hf_log_die(log, err);
+    }
+    log->commits++;
+    hf_folding_keep(log);
+    return HF_OK;
+}
+
+/* A commit that changes next to nothing: pages that the last one freed may be used
+ * only after it. */
+int hf_folding_turn(hf_log *log)
+{
+    hf_txn *txn;
+    int err = hf_txn_write(log->disk, &txn);
+    if (err)
+        return hf_log_die(log, err);
+    err = hf_meta_put(txn, "next", log->next);
+    if (err)
+        hf_txn_abort(txn);
+    else
+        err = hf_txn_commit(txn);
+    return hf_log_die(log, err);
+}
+
+/* A slice that was too large for what is left is tried again as a small one. */
+int hf_folding_commit(hf_log *log, uint64_t budget)
+{
+    uint64_t small = hf_folding_slice(log, 0);
+    int err = fold_once(log, log->tight && small < budget ? small : budget);
+    if (err != HF_EFULL)
+        return err;
+    hf_folding_squeezed(log);
+    err = hf_folding_turn(log);
+    if (!err)
+        err = fold_once(log, hf_folding_slice(log, 0));
+    if (err == HF_EFULL && !(err = hf_folding_turn(log)))
+        err = fold_once(log, 1);
+    return err;
+}
+
+int hf_log_fold(hf_log *log, uint64_t budget)
+{
+    if (log->dead)
+        return hf_error(log->dead, "the log stopped before");
+    int err = hf_folding_seal(log, false);
+    if (!err)
+        err = hf_folding_recollect(log);
+    if (err)
+        return hf_log_die(log, err);
+    if (log->fold.now.stage != HF_FOLD_IDLE && !hf_folding_waits(log))
+        err = hf_folding_commit(log, budget);
+    hf_log_free_retired(log);
+    return err;
+}
+
+int hf_log_fold_all(hf_log *log)
+{
+    int err = log->dead ? hf_error(log->dead, "the log stopped before") : HF_OK;
+    while (!err && log->window.count) {
+        err = hf_folding_seal(log, true);
+        while (!err && log->fold.now.stage != HF_FOLD_IDLE) {
+            err = hf_folding_recollect(log);
+            if (!err && !hf_folding_waits(log))
+                err = hf_folding_commit(log, 1 << 20);
+        }
+    }
+    hf_log_free_retired(log);
+    return err;
+}
+
+bool hf_log_room(hf_log *log)
+{
+    uint64_t want = headroom(log), now = hf_clock_mono_ns();
+    bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
+    if (due || !log->checked_ns) {
+        get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));
+        log->unchecked = 0;
+        log->checked_ns = now;
+    }
+    return !log->tight;
+}

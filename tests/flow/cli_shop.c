@@ -1,0 +1,50 @@
+/* cli_shop.c - a small engine for tests of the tool: cli_shop STORE.
+ *
+ * Type `order` counts in its state, as msgpack {"n": count}; a message of kind
+ * `bad` is buried until the file STORE.mended exists, one of kind `flaky` fails
+ * until then. Says "ready", and closes when stdin ends. */
+#include "engine/holdfast.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static char mended[4096];
+
+static int handle(hf_turn *turn, const hf_message *msg)
+{
+    unsigned char state[] = { 0x81, 0xa1, 'n', 0 };
+    hf_bytes found = hf_state(turn);
+    int whole = access(mended, F_OK) == 0;
+    if (strcmp(msg->kind, "bad") == 0 && !whole)
+        return hf_bury(turn, "no such product");
+    if (strcmp(msg->kind, "flaky") == 0 && !whole)
+        return hf_fail(turn, 7, "the bank is down");
+    if (found.len == sizeof state)
+        memcpy(state, found.data, sizeof state);
+    state[3]++; /* a test stays below 128 */
+    hf_save(turn, hf_view(state, sizeof state));
+    return HF_OK;
+}
+
+int main(int argc, char **argv)
+{
+    const hf_type types[] = {
+        { .name = "order", .handle = handle, .retry_ms = 3600000, .strikes = HF_NEVER },
+        { 0 },
+    };
+    hf_engine *engine = NULL;
+    char byte;
+    if (argc != 2)
+        return 2;
+    (void)snprintf(mended, sizeof mended, "%s.mended", argv[1]);
+    int err = hf_open(&engine, argv[1], HF_OPTIONS(.types = types, .log = hf_log_stderr));
+    if (err != HF_OK) {
+        fprintf(stderr, "cli_shop: %s: %s\n", hf_strerror(err), hf_detail());
+        return 1;
+    }
+    puts("ready");
+    (void)fflush(stdout);
+    while (read(STDIN_FILENO, &byte, 1) > 0)
+        continue;
+    return hf_close(engine, 10000) == HF_OK ? 0 : 1;
+}

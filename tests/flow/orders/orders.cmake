@@ -1,0 +1,23 @@
+# The orders: their parts by themselves, then the program from end to end.
+# A soak: tests/flow/orders/orders_test.sh BUILD kill 200
+if(TARGET orders)
+    set(parts command order_json ledger catalogue services floor)
+    list(TRANSFORM parts REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/examples/orders/\\1.c")
+    foreach(name orders_parts ledger_check)
+        hf_program(${name} ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/${name}.c ${parts})
+        target_link_libraries(${name} PRIVATE holdfast PkgConfig::CMOCKA PkgConfig::MSGPACK
+            PkgConfig::SQLITE Threads::Threads)
+    endforeach()
+    hf_test(orders_parts unit 60 orders_parts)
+    foreach(part demo lines kill fail down)
+        hf_test(orders_${part} flow 120
+            ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/orders_test.sh ${CMAKE_BINARY_DIR} ${part})
+    endforeach()
+    set_tests_properties(orders_demo PROPERTIES RUN_SERIAL TRUE) # it measures time
+endif()
+foreach(name hello workers telemetry)
+    if(TARGET ${name})
+        hf_test(example_${name} flow 60
+            ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/example_test.sh ${CMAKE_BINARY_DIR} ${name})
+    endif()
+endforeach()

@@ -1,0 +1,357 @@
+/* compare.c - what the store shows, against the model.
+ *
+ * compare_view: every table through one view. compare_window: what the log's
+ * memory says is done. compare_tables: after a full fold, how many rows there
+ * really are, and that the two tables of alarms name each other. */
+#include "tests/flow/store_model/model.h"
+
+#include "storage/error.h"
+
+#include <stdlib.h>
+
+typedef struct look {
+    run           *r;
+    hf_view_of    *view;
+    const letter **letters; /* expected, in order */
+    uint32_t       count, at;
+    bool           died;
+} look;
+
+#define VIEW_OK(r, call) view_ok((r), (call), #call)
+static void view_ok(run *r, int err, const char *call)
+{
+    if (err)
+        run_fail(r, "%s answers %d: %s", call, err, hf_error_detail());
+}
+
+static void expect(look *l, bool same, const char *what, uint64_t where)
+{
+    if (!same)
+        run_fail(l->r, "%s is wrong (%llu)", what, (unsigned long long)where);
+}
+
+static bool text_is(const char *want, const char *text, size_t len)
+{
+    return strlen(want) == len && memcmp(want, text, len) == 0 && !text[len];
+}
+
+/* ---- Messages */
+
+static void expect_letter(look *l, const letter *want, const hf_entry *e)
+{
+    expect(l, e->id == want->id && e->place == want->place, "a message's place", e->id);
+    expect(l, text_is(model_actors[want->actor], e->to, e->to_len), "to", e->id);
+    expect(l, text_is(want->kind, e->name, e->name_len), "kind", e->id);
+    expect(l, text_is(want->error, e->error, e->error_len), "error", e->id);
+    expect(l, text_is(want->from, e->from, e->from_len), "from", e->id);
+    expect(l, model_same(want->body, e->data), "body", e->id);
+    expect(l, e->sent == want->sent, "sent", e->id);
+    expect(l, e->due == want->due && e->died == want->died, "due or died", e->id);
+    expect(l, e->generation == want->generation, "generation", e->id);
+    expect(l, e->attempt == want->attempt && e->phase == want->phase, "attempt or phase", e->id);
+    expect(l, e->err == want->err && e->cause == want->cause && e->reason == want->reason,
+           "err, cause or reason", e->id);
+    expect(l, (e->flags & HF_ENTRY_STEPS) == (want->flags & HF_ENTRY_STEPS), "flags", e->id);
+    hf_bytes times = model_times(want->times);
+    expect(l, times.len == e->times.len
+           && (!times.len || memcmp(times.data, e->times.data, times.len) == 0), "times", e->id);
+}
+
+static int take_letter(void *user, const hf_entry *e)
+{
+    look *l = user;
+    if (l->at == l->count)
+        run_fail(l->r, "message %llu to %s is too many", (unsigned long long)e->id, e->to);
+    expect_letter(l, l->letters[l->at++], e);
+    return HF_OK;
+}
+
+static int take_dead(void *user, hf_bytes key, hf_bytes payload)
+{
+    look *l = user;
+    hf_entry e;
+    if (payload.len < 8 || key.len != 8
+        || !hf_entry_decode((const uint8_t *)payload.data + 8, payload.len - 8, &e))
+        run_fail(l->r, "a dead row can't be read");
+    expect(l, hf_get64_key(key.data) == e.id, "key of a dead row", e.id);
+    return take_letter(l, &e);
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    uint64_t x = (*(const letter *const *)a)->place, y = (*(const letter *const *)b)->place;
+    return (x > y) - (x < y);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = (*(const letter *const *)a)->id, y = (*(const letter *const *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static void gather(look *l, int where, int actor, uint64_t after)
+{
+    const model *m = &l->r->model;
+    l->count = l->at = 0;
+    for (uint32_t i = 0; i < m->letter_count; i++) {
+        const letter *it = &m->letters[i];
+        if ((int)it->where == where && (actor < 0 || it->actor == actor) && it->place > after)
+            l->letters[l->count++] = it;
+    }
+    if (l->count)
+        qsort(l->letters, l->count, sizeof *l->letters,
+              where == IS_DEAD ? compare_ids : compare_places);
+}
+
+static int count_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    uint32_t *count = user;
+    (void)key, (void)payload;
+    ++*count;
+    return HF_OK;
+}
+
+static uint32_t walk_count(look *l, hf_table table)
+{
+    uint32_t count = 0;
+    VIEW_OK(l->r, hf_view_walk(l->view, table, hf_view(NULL, 0), count_row, &count));
+    return count;
+}
+
+static void compare_messages(look *l)
+{
+    run *r = l->r;
+    for (int actor = 0; actor < ACTORS; actor++) {
+        gather(l, WAITS, actor, 0);
+        VIEW_OK(r, hf_view_inbox(l->view, model_actors[actor], 0, take_letter, l));
+        expect(l, l->at == l->count, "the end of an inbox", l->at);
+        if (!l->count)
+            continue;
+        uint64_t after = l->letters[chance(r, l->count)]->place - chance(r, 2);
+        gather(l, WAITS, actor, after);
+        VIEW_OK(r, hf_view_inbox(l->view, model_actors[actor], after, take_letter, l));
+        expect(l, l->at == l->count, "the end of an inbox's page", l->at);
+    }
+    gather(l, WAITS, -1, 0);
+    expect(l, walk_count(l, HF_IN_INBOX) == l->count, "how many wait", l->count);
+    gather(l, IS_DEAD, -1, 0);
+    VIEW_OK(r, hf_view_walk(l->view, HF_IN_DEAD, hf_view(NULL, 0), take_dead, l));
+    expect(l, l->at == l->count, "how many are dead", l->at);
+}
+
+/* ---- States, alarms, steps, pauses */
+
+static void compare_states(look *l)
+{
+    uint32_t there = 0;
+    for (int actor = 0; actor < ACTORS; actor++) {
+        const image *want = &l->r->model.states[actor];
+        hf_bytes bytes;
+        uint64_t version;
+        int err = hf_view_state(l->view, model_actors[actor], &bytes, &version);
+        there += want->there;
+        expect(l, err == (want->there ? HF_OK : HF_ENOTFOUND), "a state's being there",
+               (uint64_t)actor);
+        if (!err)
+            expect(l, version == want->version && model_same(want->bytes, bytes), "a state",
+                   (uint64_t)actor);
+    }
+    expect(l, walk_count(l, HF_IN_STATE) == there, "how many states there are", there);
+}
+
+static int take_alarm(void *user, hf_bytes key, hf_bytes payload)
+{
+    look *l = user;
+    hf_entry e;
+    uint64_t due, generation;
+    (void)key;
+    VIEW_OK(l->r, hf_fate_alarm(payload, &due, &generation));
+    if (!hf_entry_decode((const uint8_t *)payload.data + 16, payload.len - 16, &e))
+        run_fail(l->r, "an alarm can't be read");
+    for (int actor = 0; actor < ACTORS; actor++)
+        for (int name = 0; name < NAMES; name++) {
+            const alarm_set *want = &l->r->model.alarms[actor][name];
+            if (!text_is(model_actors[actor], e.to, e.to_len)
+                || !text_is(model_names[name], e.name, e.name_len))
+                continue;
+            expect(l, want->there && want->due == due && want->generation == generation
+                   && model_same(want->body, e.data), "an alarm", generation);
+            l->at++;
+        }
+    return HF_OK;
+}
+
+static uint32_t alarms_of(const model *m)
+{
+    uint32_t there = 0;
+    for (int actor = 0; actor < ACTORS; actor++)
+        for (int name = 0; name < NAMES; name++)
+            there += m->alarms[actor][name].there;
+    return there;
+}
+
+static int take_step(void *user, hf_bytes key, hf_bytes payload)
+{
+    look *l = user;
+    const uint8_t *k = key.data;
+    hf_entry e;
+    expect(l, l->at < l->r->model.step_count, "how many steps there are", l->at);
+    const step_row *want = &l->r->model.steps[l->at++];
+    expect(l, key.len == 24 && hf_get64_key(k) == want->id
+           && hf_get64_key(k + 8) == want->generation && hf_get64_key(k + 16) == want->number,
+           "a step's key", want->id);
+    if (!hf_entry_decode(payload.data, payload.len, &e))
+        run_fail(l->r, "a step can't be read");
+    expect(l, e.id == want->id && e.generation == want->generation && e.place == want->number
+           && e.phase == want->phase && text_is(model_names[want->name], e.name, e.name_len)
+           && model_same(want->result, e.data), "a step", want->id);
+    return HF_OK;
+}
+
+static int take_pause(void *user, hf_bytes key, hf_bytes payload)
+{
+    look *l = user;
+    for (int i = 0; i < PAUSABLE; i++) {
+        const char *name = model_pausable[i];
+        if (strlen(name) != key.len || memcmp(name, key.data, key.len) != 0)
+            continue;
+        expect(l, payload.len > 8 && l->r->model.paused[i]
+               && hf_get64(payload.data) == l->r->model.paused[i], "since when one is paused",
+               (uint64_t)i);
+        l->at++;
+    }
+    return HF_OK;
+}
+
+static void compare_rest(look *l)
+{
+    run *r = l->r;
+    uint32_t paused = 0;
+    l->at = 0;
+    VIEW_OK(r, hf_view_walk(l->view, HF_IN_ALARM_NAMES, hf_view(NULL, 0), take_alarm, l));
+    expect(l, l->at == alarms_of(&r->model), "how many alarms there are", l->at);
+    l->at = 0;
+    VIEW_OK(r, hf_view_walk(l->view, HF_IN_STEPS, hf_view(NULL, 0), take_step, l));
+    expect(l, l->at == r->model.step_count, "how many steps there are", l->at);
+    for (int i = 0; i < PAUSABLE; i++)
+        paused += r->model.paused[i] != 0;
+    l->at = 0;
+    VIEW_OK(r, hf_view_walk(l->view, HF_IN_PAUSES, hf_view(NULL, 0), take_pause, l));
+    expect(l, l->at == paused && walk_count(l, HF_IN_PAUSES) == paused, "how many are paused",
+           paused);
+}
+
+/* Look one step up: there, and what a neighbour's key gives is not. */
+static void compare_one_row(look *l)
+{
+    const model *m = &l->r->model;
+    hf_bytes payload;
+    hf_key key;
+    if (!m->step_count)
+        return;
+    const step_row *row = &m->steps[chance(l->r, m->step_count)];
+    hf_key_step(&key, row->id, row->generation, row->number);
+    VIEW_OK(l->r, hf_view_get(l->view, HF_IN_STEPS, hf_key_bytes(&key), &payload));
+    hf_key_step(&key, row->id, row->generation, row->number + 100);
+    expect(l, hf_view_get(l->view, HF_IN_STEPS, hf_key_bytes(&key), &payload) == HF_ENOTFOUND,
+           "a step that is not there", row->id);
+}
+
+void compare_view(run *r)
+{
+    look l = { .r = r };
+    l.letters = malloc((r->model.letter_count + 1) * sizeof *l.letters);
+    VIEW_OK(r, hf_view_open(&l.view, r->core.disk));
+    expect(&l, hf_view_next(l.view) >= r->next, "the next position", hf_view_next(l.view));
+    compare_messages(&l);
+    compare_states(&l);
+    compare_rest(&l);
+    compare_one_row(&l);
+    hf_view_close(l.view);
+    free(l.letters);
+    compare_window(r);
+}
+
+/* ---- The log's memory */
+
+void compare_window(run *r)
+{
+    const hf_window *w = hf_log_window(r->core.log);
+    const model *m = &r->model;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < w->count; i++) {
+        const hf_record *record = hf_window_at(w, i);
+        uint32_t live = 0;
+        while (at < m->letter_count && m->letters[at].id < record->base)
+            at++;
+        for (; at < m->letter_count && m->letters[at].id < record->base + record->count; at++) {
+            uint32_t index = (uint32_t)(m->letters[at].id - record->base);
+            live += !m->letters[at].ended;
+            if (i >= w->sealed && hf_record_is_done(record, index) != m->letters[at].ended)
+                run_fail(r, "memory is wrong about %llu", (unsigned long long)m->letters[at].id);
+        }
+        if (i >= w->sealed && record->live != live)
+            run_fail(r, "a record has %u live messages, not %u", record->live, live);
+        if (!record->data && (live || record->keep))
+            run_fail(r, "a record's bytes went too early");
+    }
+}
+
+/* ---- The tables themselves, when all is folded */
+
+static void expect_rows(run *r, hf_txn *txn, hf_table table, uint64_t want)
+{
+    uint64_t rows;
+    VIEW_OK(r, hf_txn_count(txn, table, &rows));
+    if (rows != want)
+        run_fail(r, "table %d has %llu rows, not %llu", (int)table, (unsigned long long)rows,
+                 (unsigned long long)want);
+}
+
+static void expect_alarm_index(run *r, hf_txn *txn)
+{
+    hf_cursor *cursor;
+    hf_bytes key, value, name, payload;
+    uint64_t due, generation;
+    VIEW_OK(r, hf_cursor_open(txn, HF_IN_ALARMS, &cursor));
+    for (int err = hf_cursor_first(cursor, &key, &value); err != HF_ENOTFOUND;
+         err = hf_cursor_next(cursor, &key, &value)) {
+        hf_key row;
+        VIEW_OK(r, err);
+        VIEW_OK(r, hf_row_open(HF_IN_ALARMS, key, value, &name));
+        memcpy(row.bytes, name.data, name.len);
+        row.len = name.len;
+        VIEW_OK(r, hf_row_get(txn, HF_IN_ALARM_NAMES, &row, &payload));
+        VIEW_OK(r, hf_fate_alarm(payload, &due, &generation));
+        if (key.len != 16 || hf_get64_key(key.data) != due
+            || hf_get64_key((const uint8_t *)key.data + 8) != generation)
+            run_fail(r, "the index of alarms names one that is not set so");
+    }
+    hf_cursor_close(cursor);
+}
+
+void compare_tables(run *r)
+{
+    const model *m = &r->model;
+    hf_txn *txn;
+    uint64_t waits = 0, dead = 0, states = 0, paused = 0;
+    for (uint32_t i = 0; i < m->letter_count; i++) {
+        waits += m->letters[i].where == WAITS;
+        dead += m->letters[i].where == IS_DEAD;
+    }
+    for (int i = 0; i < ACTORS; i++)
+        states += m->states[i].there;
+    for (int i = 0; i < PAUSABLE; i++)
+        paused += m->paused[i] != 0;
+    VIEW_OK(r, hf_txn_read(r->core.disk, &txn));
+    expect_rows(r, txn, HF_IN_LOG, 0);
+    expect_rows(r, txn, HF_IN_INBOX, waits);
+    expect_rows(r, txn, HF_IN_DEAD, dead);
+    expect_rows(r, txn, HF_IN_STATE, states);
+    expect_rows(r, txn, HF_IN_ALARM_NAMES, alarms_of(m));
+    expect_rows(r, txn, HF_IN_ALARMS, alarms_of(m));
+    expect_rows(r, txn, HF_IN_STEPS, m->step_count);
+    expect_rows(r, txn, HF_IN_PAUSES, paused);
+    expect_alarm_index(r, txn);
+    hf_txn_abort(txn);
+}

@@ -1,0 +1,120 @@
+/* test_entry.c - entries to bytes and back; bytes that are no entries. */
+#include "storage/entry.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static hf_entry full_entry(uint8_t op)
+{
+    static const uint64_t times[] = { 1, 2, 3 };
+    return (hf_entry){ .op = op, .flags = HF_ENTRY_STEPS, .to = "order/42", .to_len = 8,
+                       .name = "place", .name_len = 5, .hash = 0x1122334455667788,
+                       .data = hf_str("the body"), .id = 1, .place = 2, .due = 3, .sent = 4,
+                       .died = 5, .generation = 6, .attempt = 7, .phase = 8, .err = -9,
+                       .cause = 10, .reason = UINT32_MAX, .error = "no", .error_len = 2,
+                       .from = "t/1", .from_len = 3, .times = hf_view(times, sizeof times) };
+}
+
+static void same_bytes(hf_bytes a, hf_bytes b)
+{
+    assert_int_equal(a.len, b.len);
+    if (a.len)
+        assert_memory_equal(a.data, b.data, a.len);
+}
+
+static void same(const hf_entry *a, const hf_entry *b)
+{
+    assert_int_equal(a->op, b->op);
+    assert_int_equal(a->flags & ~HF_ENTRY_EXTRA, b->flags & ~HF_ENTRY_EXTRA);
+    assert_int_equal(a->to_len, b->to_len);
+    assert_string_equal(a->to, b->to);
+    assert_int_equal(a->name_len, b->name_len);
+    assert_string_equal(a->name, b->name);
+    assert_true(a->hash == b->hash && a->id == b->id && a->place == b->place);
+    assert_true(a->due == b->due && a->sent == b->sent && a->died == b->died);
+    assert_true(a->generation == b->generation && a->attempt == b->attempt);
+    assert_true(a->phase == b->phase && a->err == b->err && a->cause == b->cause);
+    assert_true(a->reason == b->reason && a->count == b->count);
+    assert_int_equal(a->error_len, b->error_len);
+    assert_string_equal(a->error, b->error);
+    assert_int_equal(a->from_len, b->from_len);
+    assert_string_equal(a->from, b->from);
+    same_bytes(a->data, b->data);
+    same_bytes(a->times, b->times);
+}
+
+/* In memory of exactly this size, so that a sanitizer sees a step too far. */
+static size_t decode_exactly(const uint8_t *bytes, size_t size, hf_entry *e)
+{
+    uint8_t *copy = malloc(size ? size : 1);
+    memcpy(copy, bytes, size);
+    size_t used = hf_entry_decode(copy, size, e);
+    assert_true(used <= size);
+    if (used) {
+        assert_int_equal(strlen(e->to) > e->to_len, 0);
+        assert_true(e->data.len <= size && e->error_len <= size && e->from_len <= size);
+    }
+    free(copy);
+    return used;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (uint8_t op = HF_OP_SEND; op < HF_OPS; op++)
+        for (size_t len = 0; len < 40; len++) {
+            uint8_t bytes[512];
+            char body[40];
+            hf_entry e = full_entry(op), back;
+            memset(body, 'b', sizeof body);
+            e.data = hf_view(body, len);
+            if (op == HF_OP_DONE)
+                e = (hf_entry){ .op = op, .hash = 77, .count = (uint32_t)len + 1, .to = "",
+                                .name = "", .error = "", .from = "" };
+            else if (len % 2)
+                e = (hf_entry){ .op = op, .to = "a/b", .to_len = 3, .data = e.data, .name = "",
+                                .error = "", .from = "" };
+            memset(bytes, 0xee, sizeof bytes);
+            size_t size = hf_entry_size(&e);
+            assert_int_equal(size % 16, 0);
+            assert_int_equal(hf_entry_encode(&e, bytes), size);
+            assert_int_equal(bytes[size], 0xee);
+            assert_int_equal(hf_entry_decode(bytes, sizeof bytes, &back), size);
+            same(&e, &back);
+            for (size_t cut = 0; cut < size; cut++)
+                assert_int_equal(decode_exactly(bytes, cut, &back), 0);
+        }
+}
+
+/* Whatever stands in a byte, decoding stays inside. */
+static void test_hostile_bytes(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    hf_entry e = full_entry(HF_OP_SEND), back;
+    size_t size = hf_entry_encode(&e, bytes), refused = 0;
+    for (size_t i = 0; i < size; i++)
+        for (unsigned value = 0; value < 256; value++) {
+            uint8_t was = bytes[i];
+            bytes[i] = (uint8_t)value;
+            refused += decode_exactly(bytes, size, &back) == 0;
+            bytes[i] = was;
+        }
+    assert_true(refused > 1000);
+    for (uint32_t len = UINT32_MAX; len > UINT32_MAX - 300; len--) {
+        hf_put32(bytes + 4, len); /* sums that could wrap */
+        assert_int_equal(decode_exactly(bytes, size, &back), 0);
+    }
+    assert_int_equal(hf_entry_decode((const uint8_t[16]){ HF_OPS }, 16, &back), 0);
+    assert_int_equal(hf_entry_decode((const uint8_t[16]){ 0 }, 16, &back), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_round_trip),
+                                        cmocka_unit_test(test_hostile_bytes) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,149 @@
+/* test_fold.c - a fold in the smallest slices, cut short at each of them: what the
+ * store shows never changes, however often parts of it are applied. */
+#include "tests/support/core.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const hf_log_options options = { .window = 8192 };
+static char path[300];
+
+/* All rows that a view shows, as one number. */
+static int add_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    uint64_t *sum = user;
+    for (size_t i = 0; i < key.len; i++)
+        *sum = (*sum ^ ((const uint8_t *)key.data)[i]) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < payload.len; i++)
+        *sum = (*sum ^ ((const uint8_t *)payload.data)[i]) * UINT64_C(0x100000001b3);
+    return HF_OK;
+}
+
+static uint64_t sum_of(core *c)
+{
+    static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE, HF_IN_ALARM_NAMES, HF_IN_DEAD,
+                                       HF_IN_STEPS, HF_IN_PAUSES };
+    hf_view_of *view;
+    uint64_t sum = 7;
+    CORE_OK(hf_view_open(&view, c->disk));
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        sum = (sum ^ i) * UINT64_C(0x100000001b3);
+        CORE_OK(hf_view_walk(view, tables[i], hf_view(NULL, 0), add_row, &sum));
+    }
+    hf_view_close(view);
+    return sum;
+}
+
+static void put_about(core *c, uint8_t op, const char *to, const char *name, uint64_t id)
+{
+    hf_entry e = core_entry(c->log, op, to);
+    e.name = name;
+    e.name_len = (uint8_t)strlen(name);
+    e.id = e.place = id;
+    e.attempt = op == HF_OP_RETRY ? 3 : 0;
+    e.due = op == HF_OP_ALARM ? 1000 + id : 0;
+    e.generation = op == HF_OP_DUE ? id : 0;
+    if (op == HF_OP_DUE)
+        e.id = e.place = 0;
+    e.data = op == HF_OP_SAVE || op == HF_OP_DEAD || op == HF_OP_REQUEUE ? hf_str("some bytes")
+                                                                         : hf_str("");
+    core_put(c, hf_entry_is_message(op) ? 0 : HF_FACTS, &e);
+}
+
+/* Something of everything, each round about what rounds before left in the tables. */
+static void fill(core *c, uint64_t *old)
+{
+    char to[16];
+    for (int i = 0; i < 12; i++) {
+        (void)snprintf(to, sizeof to, "t%d/%d", i % 2, i);
+        uint64_t id = core_send(c, to, "k", hf_str("a body that takes some room"));
+        uint64_t gone = core_send(c, to, "k", hf_str(""));
+        core_done(c, gone, 1);
+        put_about(c, HF_OP_SAVE, to, "", 0);
+        put_about(c, i % 3 ? HF_OP_ALARM : HF_OP_CANCEL, to, "wake", id);
+        put_about(c, HF_OP_STEP, "", "pay", id);
+        if (i % 4 == 0)
+            put_about(c, i % 8 ? HF_OP_PAUSE : HF_OP_RESUME, to, "", 0);
+        if (old[i] && i % 2)
+            put_about(c, HF_OP_ACK, to, "", old[i]);
+        else if (old[i])
+            put_about(c, i % 4 ? HF_OP_RETRY : HF_OP_DEAD, to, "", old[i]);
+        old[i] = id;
+    }
+}
+
+static void test_cut_short_everywhere(void **state)
+{
+    (void)state;
+    core c;
+    uint64_t old[12] = { 0 };
+    hf_log_stats stats;
+    core_open(&c, path, NULL, &options);
+    for (int round = 0; round < 6; round++) {
+        CORE_OK(hf_log_fold_all(c.log));
+        fill(&c, old);
+        uint64_t want = sum_of(&c);
+        for (int slices = 0;; slices++) {
+            for (int i = 0; i < slices; i++)
+                CORE_OK(hf_log_fold(c.log, 1));
+            hf_log_stat(c.log, &stats);
+            assert_true(sum_of(&c) == want);
+            if (slices && !stats.folding)
+                break; /* so many slices are a whole fold */
+            core_close(&c, round % 2);
+            core_open(&c, path, NULL, &options);
+            assert_true(sum_of(&c) == want);
+        }
+        CORE_OK(hf_log_fold_all(c.log));
+        assert_true(sum_of(&c) == want);
+        hf_log_stat(c.log, &stats);
+        assert_int_equal(stats.bytes, 0);
+    }
+    core_close(&c, true);
+}
+
+/* A message that a fold cut short has already put in its table is done afterwards,
+ * together with all others of its record: its row has to go with the next fold. */
+static void test_done_after_a_cut(void **state)
+{
+    (void)state;
+    core c;
+    hf_view_of *view;
+    uint64_t rows = 7, first = 0;
+    core_open(&c, path, NULL, &options);
+    CORE_OK(hf_log_fold_all(c.log));
+    uint64_t before = sum_of(&c);
+    for (int i = 0; i < 120; i++) {
+        uint64_t id = core_send(&c, "cut/1", "", hf_str("body"));
+        first = first ? first : id;
+    }
+    for (int i = 0; i < 20; i++)
+        CORE_OK(hf_log_fold(c.log, 1));
+    core_close(&c, false);
+    core_open(&c, path, NULL, &options);
+    core_done(&c, first, 120);
+    core_send(&c, "cut/2", "", hf_str(""));
+    CORE_OK(hf_log_fold_all(c.log));
+    CORE_OK(hf_view_open(&view, c.disk));
+    hf_key key;
+    hf_key_actor(&key, "cut/1", 5, hf_address_hash(hf_log_seed(c.log), "cut/1", 5));
+    assert_int_equal(hf_view_inbox(view, "cut/1", 0, NULL, &rows), HF_OK); /* would crash */
+    hf_view_close(view);
+    assert_true(sum_of(&c) != before); /* the other one waits */
+    core_close(&c, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cut_short_everywhere),
+                                        cmocka_unit_test(test_done_after_a_cut) };
+    const char *directory = core_directory("fold", true);
+    (void)snprintf(path, sizeof path, "%s/store", directory);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    core_remove(directory);
+    return failed;
+}

@@ -1,0 +1,65 @@
+/* cmd_show.c - `holdfast show ID`: everything about one message.
+ *
+ * Asks `message`. Unknown, or done and gone: exit code 3. One thread. */
+#include "tools/commands.h"
+#include "tools/context.h"
+
+static const cli_column fields[] = {
+    { "id", "id", CLI_AS_ID },
+    { "key", "key", CLI_AS_TEXT },
+    { "actor", "actor", CLI_AS_TEXT },
+    { "from", "from", CLI_AS_TEXT },
+    { "kind", "kind", CLI_AS_TEXT },
+    { "cause", "cause", CLI_AS_TEXT },
+    { "status", "status", CLI_AS_TEXT },
+    { "attempt", "attempt", CLI_AS_ID },
+    { "strikes", "strikes", CLI_AS_ID },
+    { "sent", "sent", CLI_AS_TIME },
+    { "due", "due", CLI_AS_TIME },
+    { "retry", "retry", CLI_AS_TIME },
+    { "died", "died", CLI_AS_TIME },
+    { "code", "err", CLI_AS_ID },
+    { "error", "error", CLI_AS_TEXT },
+    { "told", "dead_to", CLI_AS_TEXT },
+    { "damaged", "damaged", CLI_AS_TEXT },
+    { "size", "body_bytes", CLI_AS_BYTES },
+    { "body", "body", CLI_AS_BODY },
+};
+
+static const cli_column attempts[] = {
+    { "ATTEMPT AT", "at", CLI_AS_TIME },
+    { "CODE", "err", CLI_AS_ID },
+    { "ERROR", "error", CLI_AS_TEXT },
+};
+
+static const cli_column steps[] = {
+    { "STEP", "name", CLI_AS_TEXT },
+    { "KEY", "key", CLI_AS_TEXT },
+    { "UNDONE", "undone", CLI_AS_TEXT },
+    { "RESULT", "result", CLI_AS_BODY },
+};
+
+int cmd_show(cli_context *context)
+{
+    uint64_t id;
+    if (!cli_id(context->args.operands[0], &id))
+        return CLI_USAGE;
+    int code = cli_store_open(context);
+    if (code != CLI_OK)
+        return code;
+    cli_arguments arguments = { 0 };
+    cli_buffer row = { 0 };
+    cli_argument_uint(&arguments, "id", id);
+    code = cli_ask(context, "message", cli_arguments_whole(&arguments), &row);
+    if (code == CLI_OK) {
+        hf_bytes message = cli_buffer_bytes(&row);
+        cli_record(&context->output, message, fields, sizeof fields / sizeof *fields);
+        if (context->output.format == CLI_TABLE) {
+            cli_sublist(&context->output, message, "attempts", "Attempts", attempts, sizeof attempts / sizeof *attempts);
+            cli_sublist(&context->output, message, "steps", "Steps", steps, sizeof steps / sizeof *steps);
+        }
+    }
+    cli_buffer_free(&row);
+    cli_arguments_free(&arguments);
+    return code;
+}
