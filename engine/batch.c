@@ -3,39 +3,103 @@
  * Happy path: new, segments filled by turn.c or send.c, done ranges noted,
  * submitted to journal.c, settled, cleared for the next use. Fails only for
  * want of memory. The thread that fills it. */
-#include "engine/batch.h"
+#include "engine/engine.h"
 
 #include "storage/error.h"
 #include "storage/memory.h"
 
-hf_batch *hf_batch_new(hf_engine *engine, uint32_t shards)
+enum { SHELF_MAX = 64, SHELF_BATCH_MAX = 512 << 10 };
+
+int hf_shelf_init(hf_shelf *shelf)
 {
+    memset(shelf, 0, sizeof *shelf);
+    return pthread_mutex_init(&shelf->lock, NULL) ? hf_error(HF_ENOMEM, "batches") : HF_OK;
+}
+
+static void destroy(hf_batch *b)
+{
+    for (uint32_t i = 0; b->segments && i <= b->shards; i++)
+        hf_segment_done(&b->segments[i]);
+    hf_mem_free(b->segments);
+    hf_mem_free(b->done);
+    hf_mem_free(b->named);
+    hf_mem_free(b);
+}
+
+void hf_shelf_done(hf_shelf *shelf)
+{
+    while (shelf->batches) {
+        hf_batch *next = shelf->batches->next;
+        destroy(shelf->batches);
+        shelf->batches = next;
+    }
+    pthread_mutex_destroy(&shelf->lock);
+}
+
+static hf_batch *take(hf_shelf *shelf)
+{
+    pthread_mutex_lock(&shelf->lock);
+    hf_batch *b = shelf->batches;
+    if (b) {
+        shelf->batches = b->next;
+        shelf->count--;
+    }
+    pthread_mutex_unlock(&shelf->lock);
+    return b;
+}
+
+static hf_batch *make(hf_engine *engine)
+{
+    uint32_t shards = engine->shard_count;
     hf_batch *b = hf_mem_zero(1, sizeof *b);
-    hf_segment *segments = hf_mem_zero(shards + 1, sizeof *segments);
-    if (!b || !segments) {
-        hf_mem_free(b);
-        hf_mem_free(segments);
+    if (!b)
+        return NULL;
+    b->shards = shards;
+    b->segments = hf_mem_zero(shards + 1, sizeof *b->segments);
+    if (!b->segments) {
+        destroy(b);
         return NULL;
     }
     b->engine = engine;
-    b->segments = segments;
-    b->shards = shards;
     for (uint32_t i = 0; i < shards; i++)
-        segments[i].shard = i;
-    segments[shards].shard = HF_FACTS;
+        b->segments[i].shard = i;
+    b->segments[shards].shard = HF_FACTS;
     return b;
+}
+
+hf_batch *hf_batch_new(hf_engine *engine)
+{
+    hf_batch *b = take(&engine->shelf);
+    if (!b)
+        return make(engine);
+    hf_batch_clear(b);
+    return b;
+}
+
+static size_t room_of(const hf_batch *b)
+{
+    size_t room = 0;
+    for (uint32_t i = 0; i <= b->shards; i++)
+        room += b->segments[i].room;
+    return room;
 }
 
 void hf_batch_free(hf_batch *b)
 {
     if (!b)
         return;
-    for (uint32_t i = 0; i <= b->shards; i++)
-        hf_segment_done(&b->segments[i]);
-    hf_mem_free(b->segments);
-    hf_mem_free(b->done);
-    hf_mem_free(b->named);
-    hf_mem_free(b);
+    hf_shelf *shelf = &b->engine->shelf;
+    bool keep = room_of(b) <= SHELF_BATCH_MAX;
+    pthread_mutex_lock(&shelf->lock);
+    keep = keep && shelf->count < SHELF_MAX;
+    if (keep) {
+        b->next = shelf->batches;
+        shelf->batches = b;
+        shelf->count++;
+    }
+    pthread_mutex_unlock(&shelf->lock);
+    if (!keep)
+        destroy(b);
 }
 
 void hf_batch_clear(hf_batch *b)
@@ -44,8 +108,11 @@ void hf_batch_clear(hf_batch *b)
         hf_segment_cut(&b->segments[i], (hf_batch_mark){ 0 });
     b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
     b->next = NULL;
+    b->settled = NULL;
+    b->owner = NULL;
     b->waiters = NULL;
-    b->rides = false;
+    b->end = b->sequence = 0;
+    b->rides = b->outside = false;
 }
 
 int hf_batch_done(hf_batch *b, uint64_t id)

@@ -8,6 +8,8 @@
 
 #include "storage/log.h"
 
+#include <pthread.h>
+
 typedef struct hf_batch  hf_batch;
 typedef struct hf_engine hf_engine;
 
@@ -36,9 +38,19 @@ struct hf_batch {
     void         *waiters;    /* owner's: who goes on once it is committed */
 };
 
-/* segments: shards + 1 of them, zeroed; the caller's memory or NULL (ours). */
-hf_batch *hf_batch_new(hf_engine *engine, uint32_t shards);
-void      hf_batch_free(hf_batch *batch);
+/* Empty batches kept for reuse, so that a busy sender neither allocates nor
+ * touches fresh pages for each call. Any thread. */
+typedef struct hf_shelf {
+    pthread_mutex_t lock;
+    hf_batch       *batches;
+    uint32_t        count;
+} hf_shelf;
+int  hf_shelf_init(hf_shelf *shelf);
+void hf_shelf_done(hf_shelf *shelf);
+
+/* An empty one, from the engine's shelf if it can be; NULL: out of memory. */
+hf_batch *hf_batch_new(hf_engine *engine);
+void      hf_batch_free(hf_batch *batch); /* back on the shelf; NULL is fine */
 void      hf_batch_clear(hf_batch *batch); /* empty again, memory kept */
 
 static inline hf_segment *hf_batch_facts(hf_batch *batch)

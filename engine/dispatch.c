@@ -46,14 +46,9 @@ hf_batch *hf_shard_batch(hf_shard *shard)
 {
     if (shard->batch)
         return shard->batch;
-    hf_batch *batch = shard->spare;
-    if (batch)
-        shard->spare = batch->next;
-    else
-        batch = hf_batch_new(shard->engine, shard->engine->shard_count);
+    hf_batch *batch = hf_batch_new(shard->engine);
     if (!batch)
         return NULL;
-    batch->next = NULL;
     batch->owner = shard;
     batch->settled = batch_settled;
     batch->sequence = ++shard->batch_number;
@@ -96,13 +91,6 @@ static void add_mile(hf_shard *shard, uint64_t batch, uint64_t end)
     }
     uint32_t at = (shard->mile_first + shard->mile_count++) & (shard->mile_slots - 1);
     shard->miles[at] = (hf_mile){ batch, end };
-}
-
-static void keep_batch(hf_shard *shard, hf_batch *batch)
-{
-    hf_batch_clear(batch);
-    batch->next = shard->spare;
-    shard->spare = batch;
 }
 
 /* ---- Mailboxes and the ready list */
@@ -703,7 +691,7 @@ static void take_settled(hf_shard *shard, hf_batch *list)
         shard->uncommitted -= hf_batch_bytes(list);
         shard->committed = list->sequence;
         add_mile(shard, list->sequence, list->end);
-        keep_batch(shard, list);
+        hf_batch_free(list);
         list = next;
     }
 }
@@ -804,6 +792,7 @@ void *hf_dispatch_main(void *user)
         hf_shard_submit(shard);
         rest_a_while(shard, bell, err != HF_OK);
     }
+    (void)collect_mail(shard); /* errands are run, or somebody waits for ever */
     hf_shard_submit(shard);
     return NULL;
 }

@@ -142,32 +142,6 @@ static void make_key_prefix(hf_engine *engine)
     snprintf(engine->key_prefix, sizeof engine->key_prefix, "%016llx", (unsigned long long)hash);
 }
 
-/* Messages that wait: rows, and those of the window, less the rows it ended. */
-static int count_waiting(hf_engine *engine)
-{
-    const hf_window *w = hf_log_window(engine->log);
-    uint64_t waiting, tail = hf_log_folded(engine->log), ended = 0;
-    hf_txn *txn;
-    int err = hf_txn_read(engine->disk, &txn);
-    if (err)
-        return err;
-    err = hf_txn_count(txn, HF_IN_INBOX, &waiting);
-    hf_txn_abort(txn);
-    for (uint32_t i = 0; !err && i < w->count; i++) {
-        const hf_record *r = hf_window_at(w, i);
-        const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
-        waiting += r->live;
-        for (uint32_t n = 0; r->keep && n < r->count; n++) {
-            hf_entry e;
-            at += hf_entry_decode(at, (size_t)(end - at), &e);
-            ended += (e.op == HF_OP_ACK || e.op == HF_OP_DEAD) && e.id < tail;
-            waiting += e.op == HF_OP_REQUEUE;
-        }
-    }
-    atomic_store(&engine->count.waiting, waiting > ended ? waiting - ended : 0);
-    return err;
-}
-
 static int open_store(hf_engine *engine, const char *path)
 {
     hf_disk_options disk = { .store_max = engine->options.store_max };
@@ -194,7 +168,7 @@ static int open_store(hf_engine *engine, const char *path)
     hf_log_stat(engine->log, &stats);
     engine->seed = hf_log_seed(engine->log);
     engine->first_id = stats.next;
-    err = count_waiting(engine);
+    err = hf_backlog_count(engine);
     if (!err)
         err = hf_steps_load(engine);
     return err ? err : hf_pauses_load(engine);
@@ -218,8 +192,8 @@ static int start_threads(hf_engine *engine)
 static void tear_down(hf_engine *engine, bool clean)
 {
     hf_loop_stop(engine);
+    hf_shards_stop(engine); /* before the pools: they queue turns there */
     hf_pools_stop(engine);
-    hf_shards_stop(engine);
     hf_journal_stop(engine);
     hf_callbacks_stop(&engine->callbacks);
     hf_sorter_stop(engine->sorter);
@@ -229,6 +203,7 @@ static void tear_down(hf_engine *engine, bool clean)
     hf_pauses_done(engine);
     hf_steps_done(engine);
     hf_journal_done(&engine->journal);
+    hf_shelf_done(&engine->shelf);
     hf_disk_close(engine->disk);
     hf_types_done(&engine->types);
     hf_mem_free(engine);
@@ -245,6 +220,8 @@ int hf_open(hf_engine **out, const char *path, const hf_options *options)
         return hf_error(HF_ENOMEM, "the engine");
     engine->opened_ms = hf_clock_wall_ms();
     int err = hf_journal_init(&engine->journal);
+    if (!err)
+        err = hf_shelf_init(&engine->shelf);
     if (!err)
         err = copy_options(engine, options);
     if (!err)

@@ -47,6 +47,7 @@ struct hf_engine {
     atomic_bool tight;         /* turns that send are held: no room */
     _Atomic uint64_t alone;    /* hash of the only actor that may run; 0: all */
     hf_counters count;
+    hf_shelf    shelf;
     hf_callbacks callbacks;
     hf_strikes  strikes;
     hf_pauses   pauses;
@@ -65,6 +66,9 @@ void hf_engine_stop(hf_engine *engine, int err, const char *why);
 
 /* The log hook, formatted. Any thread; never in storage/ or recovery/. */
 void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...) HF_PRINTF(3, 4);
+
+/* Count the messages that wait in a store just replayed: count.waiting. */
+int  hf_backlog_count(hf_engine *engine);
 
 /* Run the fold's sorting on a thread of its own (hf_log_options.offload). */
 int  hf_sorter_start(struct hf_sorter **sorter);

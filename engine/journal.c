@@ -12,11 +12,15 @@
  * anyone: what it hands over lands in queues that cannot be full. */
 #include "engine/engine.h"
 
+#include "engine/thread.h"
+
 #include "storage/assert.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
 #include "storage/testpoint.h"
+
+#include <stdlib.h>
 
 enum {
     RIDE_NS       = 10 * 1000 * 1000,
@@ -202,6 +206,7 @@ typedef struct round {
     hf_engine *engine;
     hf_batch  *outside, *turns;
     uint64_t   outside_bytes, started;
+    uint64_t   released;  /* by the shards, before the turns were taken */
 } round;
 
 /* While shards are far behind, outsiders come in only every 20 ms: what isn't
@@ -222,6 +227,8 @@ static void take(hf_engine *engine, round *r)
 {
     hf_journal *j = &engine->journal;
     hf_batch **end = &r->outside;
+    /* What shards released later they may still name in what they submitted. */
+    r->released = hf_shards_released(engine);
     r->turns = j->turns;
     j->turns = NULL;
     j->turns_end = &j->turns;
@@ -247,22 +254,28 @@ static void settle(hf_batch *batch, int err)
     atomic_fetch_sub_explicit(inflight, 1, memory_order_release);
 }
 
-static uint32_t settle_list(hf_batch *list, int err)
-{
-    uint32_t count = 0;
-    while (list) {
-        hf_batch *next = list->next;
-        settle(list, err);
-        list = next;
-        count++;
-    }
-    return count;
-}
-
 static void open_gate(hf_journal *j)
 {
     atomic_fetch_add_explicit(&j->gate[0], 1, memory_order_release);
     hf_futex_wake(&j->gate[0], INT32_MAX);
+}
+
+/* A step or a pause is not from outside, but somebody waits for it, too. */
+static uint32_t settle_list(hf_batch *list, int err)
+{
+    hf_journal *waited = NULL;
+    uint32_t count = 0;
+    while (list) {
+        hf_batch *next = list->next;
+        if (list->settled == call_settled)
+            waited = &list->engine->journal;
+        settle(list, err);
+        list = next;
+        count++;
+    }
+    if (waited)
+        open_gate(waited);
+    return count;
 }
 
 static void settle_outside(round *r, int err)
@@ -272,7 +285,6 @@ static void settle_outside(round *r, int err)
         return;
     uint32_t count = settle_list(r->outside, err);
     r->outside = NULL;
-    open_gate(j);
     pthread_mutex_lock(&j->lock);
     j->settled += count;
     j->outside_bytes -= r->outside_bytes;
@@ -429,12 +441,18 @@ static void unstick(hf_journal *j, round *r)
     j->stuck = NULL;
 }
 
-static void go_on_folding(hf_engine *engine)
+static void release(hf_engine *engine, const round *r)
+{
+    if (!engine->journal.stuck)
+        hf_log_release(engine->log, r->released);
+}
+
+static void go_on_folding(hf_engine *engine, const round *r)
 {
     int err = hf_log_fold(engine->log, IDLE_SLICE);
     if (err && hf_log_state(engine->log))
         hf_engine_stop(engine, err, hf_error_detail());
-    hf_log_release(engine->log, hf_shards_released(engine));
+    release(engine, r);
 }
 
 static uint32_t count_batches(const hf_batch *b)
@@ -455,7 +473,7 @@ static uint32_t one_round(hf_engine *engine, round *r)
         settle_list(r->turns, HF_EUNKNOWN);
     } else if (count) {
         write_or_refuse(r);
-        hf_log_release(engine->log, hf_shards_released(engine));
+        release(engine, r);
     }
     pthread_mutex_lock(&j->lock);
     j->busy = false;
@@ -471,7 +489,7 @@ uint32_t hf_journal_step(hf_engine *engine)
     pthread_mutex_unlock(&engine->journal.lock);
     uint32_t count = one_round(engine, &r);
     if (!count && !hf_log_state(engine->log))
-        go_on_folding(engine);
+        go_on_folding(engine, &r);
     return count;
 }
 
@@ -501,10 +519,20 @@ static bool wait_for_work(hf_engine *engine, bool folding)
     return j->stop || j->urgent || j->stuck || (j->ride_until && hf_clock_mono_ns() >= j->ride_until);
 }
 
+/* LMDB allocates and frees the pages of each transaction. glibc would give the
+ * larger ones back to the kernel every time; having freed one large block it
+ * keeps blocks up to that size, and we don't touch fresh pages in each commit. */
+static void keep_large_blocks(void)
+{
+    void *volatile block = malloc(16 << 20);
+    free(block);
+}
+
 static void *journal_main(void *user)
 {
     hf_engine *engine = user;
     hf_journal *j = &engine->journal;
+    keep_large_blocks();
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);
@@ -515,12 +543,14 @@ static void *journal_main(void *user)
         round r = { .engine = engine };
         if (work && !stop)
             take(engine, &r);
+        else if (!j->turns)
+            r.released = hf_shards_released(engine);
         pthread_mutex_unlock(&j->lock);
         if (stop)
             break;
         uint32_t count = work ? one_round(engine, &r) : 0;
         if (!hf_log_state(engine->log) && ((folding && !count) || j->stuck))
-            go_on_folding(engine);
+            go_on_folding(engine, &r);
     }
     settle_list(j->stuck, HF_ECLOSED);
     j->stuck = NULL;
@@ -529,10 +559,9 @@ static void *journal_main(void *user)
 
 int hf_journal_start(hf_engine *engine)
 {
-    if (pthread_create(&engine->journal.thread, NULL, journal_main, engine))
-        return hf_error(HF_ENOMEM, "the journal's thread");
-    engine->journal.started = true;
-    return HF_OK;
+    int err = hf_thread_start(&engine->journal.thread, "hf-journal", journal_main, engine);
+    engine->journal.started = !err;
+    return err;
 }
 
 void hf_journal_stop(hf_engine *engine)

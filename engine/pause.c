@@ -155,7 +155,7 @@ void hf_pauses_done(hf_engine *engine)
 
 static int commit_word(hf_engine *engine, hf_op op, const char *what)
 {
-    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    hf_batch *batch = hf_batch_new(engine);
     size_t len = strlen(what);
     hf_entry e = { .op = (uint8_t)op, .to = what, .to_len = (uint8_t)len, .name = "",
                    .error = "", .from = "", .hash = hf_address_hash(engine->seed, what, len) };

@@ -94,7 +94,7 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
 {
     hf_engine *engine = t->pool->engine;
     hf_turn *turn = t->turn;
-    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    hf_batch *batch = hf_batch_new(engine);
     p->batch = batch;
     p->end = HF_END_HELD;
     p->saved = p->forgot = false;

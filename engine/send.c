@@ -132,7 +132,7 @@ int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receip
         err = check_may_wait(engine);
     if (err)
         return err;
-    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    hf_batch *batch = hf_batch_new(engine);
     if (!batch)
         return hf_error(HF_ENOMEM, "a batch");
     batch->outside = true;
@@ -222,7 +222,7 @@ int hf_post(hf_engine *engine, const hf_letter *letters, size_t count, hf_posted
     if (err)
         return err;
     hf_posting *p = posted ? posting_new(engine, posted, user, count) : NULL;
-    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    hf_batch *batch = hf_batch_new(engine);
     if (!batch || (posted && !p))
         err = hf_error(HF_ENOMEM, "a batch");
     if (!err) {

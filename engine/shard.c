@@ -127,7 +127,6 @@ static void done_shard(hf_shard *shard)
         hf_mailbox_free(box);
     }
     hf_actors_done(&shard->actors);
-    free_batches(shard->spare);
     free_batches(shard->settled);
     hf_batch_free(shard->batch);
     hf_turn_free(shard->turn);

@@ -53,7 +53,6 @@ typedef struct hf_shard {
     uint64_t        spills;        /* times rows came into the table unseen */
     bool            rows_possible; /* the inbox table may hold rows */
     hf_batch       *batch;         /* being filled; NULL: none */
-    hf_batch       *spare;         /* empty ones */
     uint64_t        batch_number, committed, folded_batch;
     hf_mile        *miles;
     uint32_t        mile_first, mile_count, mile_slots;

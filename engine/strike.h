@@ -43,6 +43,9 @@ void hf_strikes_close(hf_strikes *strikes, bool clean);
 hf_strike_slot *hf_strikes_slot(hf_strikes *strikes);
 void hf_strikes_slot_free(hf_strikes *strikes, hf_strike_slot *slot);
 
+/* Ids that run now, as the slots say; returns how many (at most room). */
+uint32_t hf_strikes_running(const hf_strikes *strikes, uint64_t *ids, uint32_t room);
+
 /* Note that this suspect runs alone now, or (0) that nobody does any more. */
 void hf_strikes_alone(hf_strikes *strikes, uint64_t id);
 

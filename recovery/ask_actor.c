@@ -251,7 +251,8 @@ static int tell(life *l)
     hf_out *out = &inquiry->row;
     size_t len = strlen(l->actor);
     const hf_pausing *pause = hf_pausings_find(&l->scan.pausings, l->actor, len);
-    bool resident = living && living->resident(living->user, l->actor);
+    bool asks = living && living->resident;
+    bool resident = asks && living->resident(living->user, l->actor);
     bool met = l->inbox_told || l->tally.by[HF_DEAD] || l->has_state || l->has_alarms;
     hf_out_map(out, NULL);
     hf_out_text(out, "actor", hf_view(l->actor, len));
@@ -259,7 +260,8 @@ static int tell(life *l)
     hf_out_bool(out, "known", met || l->damaged || resident);
     if (living) {
         hf_out_bool(out, "defined", living->defines(living->user, l->actor, len));
-        hf_out_bool(out, "resident", resident);
+        if (asks)
+            hf_out_bool(out, "resident", resident);
     }
     if (l->has_state) {
         hf_out_bin(out, "state", l->state);

@@ -182,10 +182,11 @@ static void put_attempts(hf_out *out, const hf_sight *s)
     hf_out_end(out);
 }
 
+enum { STEP_BEGUN = 1, STEP_ENDED, STEP_UNDONE }; /* phases of a STEP entry */
+
 typedef struct step_walk {
     hf_out  *out;
     uint64_t id;
-    uint64_t generation;
 } step_walk;
 
 static int put_step(void *user, hf_bytes key, hf_bytes payload)
@@ -198,8 +199,10 @@ static int put_step(void *user, hf_bytes key, hf_bytes payload)
         return hf_error(HF_ECORRUPT, "a step can't be read");
     hf_out_map(w->out, NULL);
     hf_out_text(w->out, "name", hf_view(e.name, e.name_len));
-    if (e.data.len || e.phase)
+    if (e.phase != STEP_BEGUN)
         hf_out_bin(w->out, "result", e.data);
+    if (e.phase == STEP_UNDONE)
+        hf_out_bool(w->out, "undone", true);
     hf_out_end(w->out);
     return HF_OK;
 }

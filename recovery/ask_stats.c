@@ -80,8 +80,6 @@ static void put_identity(hf_inquiry *inquiry)
         (void)snprintf(uuid + 2 * i, 3, "%02x", bytes[i]);
     hf_out_text(out, "source", hf_str(inquiry->source));
     hf_out_time(out, "pid", inquiry->pid);
-    if (inquiry->living)
-        hf_out_text(out, "version", hf_str(hf_version()));
     hf_out_uint(out, "format", HF_FORMAT);
     hf_out_text(out, "uuid", hf_str(uuid));
     hf_out_uint(out, "now", hf_clock_wall_ms());

@@ -294,15 +294,12 @@ static int plan_resume(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
 void hf_plan_sent(hf_plan *plan, const hf_receipt *receipts)
 {
     hf_out *out = &plan->row;
-    uint64_t duplicates = 0;
     hf_out_map(out, NULL);
     hf_out_array(out, "ids");
-    for (uint32_t i = 0; i < plan->count; i++) {
+    for (uint32_t i = 0; i < plan->count; i++)
         hf_out_uint(out, NULL, receipts[i].id);
-        duplicates += receipts[i].err == HF_EDUPLICATE;
-    }
     hf_out_end(out);
-    hf_out_uint(out, "duplicates", duplicates);
+    hf_out_uint(out, "duplicates", 0);
     hf_out_end(out);
 }
 

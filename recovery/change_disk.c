@@ -21,15 +21,6 @@ typedef struct bench {
     hf_segment sends;
 } bench;
 
-/* What only an engine can keep track of. */
-static int check_plain(const hf_letter *l)
-{
-    const char *name = l->dedupe ? "dedupe" : l->delay_ms ? "delay_ms" : l->at ? "at"
-        : l->expires_ms ? "expires_ms" : l->urgency ? "urgency" : NULL;
-    return name ? hf_error(HF_EINVAL, "send: `%s` needs an engine that has the store open", name)
-                : HF_OK;
-}
-
 static int add_letters(bench *b)
 {
     int err = HF_OK;
@@ -43,9 +34,7 @@ static int add_letters(bench *b)
             e.name = l->kind;
             e.name_len = (uint8_t)strlen(l->kind);
         }
-        err = check_plain(l);
-        if (!err)
-            err = hf_segment_add(&b->sends, &e);
+        err = hf_segment_add(&b->sends, &e);
     }
     return err;
 }

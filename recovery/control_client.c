@@ -45,15 +45,22 @@ bool hf_control_locked(const char *path, uint64_t *pid)
 
 /* A path of a socket is at most 107 bytes, of a store it is not: go through a
  * descriptor of the directory. */
+void hf_control_address(struct sockaddr_un *address, int directory)
+{
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    (void)snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/control.sock",
+                   directory);
+}
+
 int hf_control_connect(int *out, const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address;
     int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return hf_error(HF_EIO, "%s: %s", path, strerror(errno));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
-                   directory);
+    hf_control_address(&address, directory);
     int failed = fd < 0 ? errno : 0;
     if (!failed && connect(fd, (struct sockaddr *)&address, sizeof address))
         failed = errno;

@@ -12,6 +12,11 @@ enum { HF_CONTROL_SILENCE_MS = 5000 };
  * *pid: of it, 0 when unknown. */
 bool hf_control_locked(const char *path, uint64_t *pid);
 
+/* The socket's address, short enough however deep the store lies; `directory` is
+ * an open descriptor of it, which must stay open while the address is used. */
+struct sockaddr_un;
+void hf_control_address(struct sockaddr_un *address, int directory);
+
 /* A connection; HF_ENOTFOUND: nobody listens there. */
 int hf_control_connect(int *fd, const char *path);
 

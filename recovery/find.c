@@ -58,8 +58,10 @@ static void copy_text(char *room, size_t size, const hf_argument *a)
 
 static int copy_body(walk *w, hf_bytes *body)
 {
-    if (!body->len)
+    if (!body->len) {
+        body->data = NULL; /* not somewhere odd inside the row */
         return HF_OK;
+    }
     if (body->len > w->room) {
         uint8_t *grown = hf_mem_grow(w->body, body->len);
         if (!grown)
@@ -102,7 +104,7 @@ static int tell(walk *w, const hf_argument *f)
     hf_message message = {
         .id = f[ID].number, .key = key, .to = to, .from = from, .kind = kind,
         .body = f[BODY].bytes, .attempt = (uint32_t)f[ATTEMPT].number,
-        .cause = (hf_cause)number_of(&f[CAUSE], cause_name, HF_GONE + 1),
+        .cause = (hf_cause)number_of(&f[CAUSE], cause_name, HF_SENT + 1),
         .status = (hf_status)number_of(&f[STATUS], status_name, HF_DONE + 1),
         .sent = f[SENT].number, .due = f[DUE].number, .retry = f[RETRY].number,
         .err = (int)(int64_t)f[ERR].number, .error = error,

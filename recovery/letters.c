@@ -10,7 +10,7 @@
 #include "storage/memory.h"
 
 enum { LETTERS_MAX = 1000 };
-enum { TO, KIND, BODY, DEDUPE, DELAY, AT, EXPIRES, URGENCY, FIELDS };
+enum { TO, KIND, BODY, FIELDS };
 
 static const char *keep(char **room, const hf_argument *a)
 {
@@ -30,11 +30,6 @@ static int read_letter(hf_bytes *rest, hf_letter *letter, char **room)
         [TO] = { .name = "to", .type = HF_ARG_TEXT },
         [KIND] = { .name = "kind", .type = HF_ARG_TEXT },
         [BODY] = { .name = "body", .type = HF_ARG_BIN },
-        [DEDUPE] = { .name = "dedupe", .type = HF_ARG_TEXT },
-        [DELAY] = { .name = "delay_ms", .type = HF_ARG_UINT },
-        [AT] = { .name = "at", .type = HF_ARG_UINT },
-        [EXPIRES] = { .name = "expires_ms", .type = HF_ARG_UINT },
-        [URGENCY] = { .name = "urgency", .type = HF_ARG_UINT },
     };
     int err = hf_arguments_next("send", rest, args, FIELDS);
     if (err)
@@ -45,21 +40,11 @@ static int read_letter(hf_bytes *rest, hf_letter *letter, char **room)
         return hf_error(HF_EINVAL, "send: \"%.*s\" is no address (type/key)",
                         args[TO].bytes.len > 300 ? 300 : (int)args[TO].bytes.len,
                         (const char *)args[TO].bytes.data);
-    if (args[KIND].bytes.len > HF_NAME_MAX || args[DEDUPE].bytes.len > HF_NAME_MAX)
-        return hf_error(HF_EINVAL, "send: `kind` and `dedupe` are at most %d bytes", HF_NAME_MAX);
-    if (args[URGENCY].number > 9)
-        return hf_error(HF_EINVAL, "send: `urgency` is 0 .. 9");
-    *letter = (hf_letter){
-        .size = sizeof *letter,
-        .body = args[BODY].bytes,
-        .delay_ms = args[DELAY].number,
-        .at = args[AT].number,
-        .expires_ms = args[EXPIRES].number,
-        .urgency = (uint32_t)args[URGENCY].number,
-    };
+    if (args[KIND].bytes.len > HF_NAME_MAX)
+        return hf_error(HF_EINVAL, "send: `kind` is at most %d bytes", HF_NAME_MAX);
+    *letter = (hf_letter){ .size = sizeof *letter, .body = args[BODY].bytes };
     letter->to = keep(room, &args[TO]);
     letter->kind = keep(room, &args[KIND]);
-    letter->dedupe = keep(room, &args[DEDUPE]);
     return HF_OK;
 }
 

@@ -19,7 +19,7 @@ typedef struct hf_living {
     bool (*defines)(void *user, const char *address, size_t len);
     /* Does this message run? Since when (Unix ms), longer than stuck_ms? */
     bool (*runs)(void *user, const hf_entry *message, uint64_t *since, bool *stuck);
-    bool (*resident)(void *user, const char *actor);
+    bool (*resident)(void *user, const char *actor); /* NULL: cannot say */
     /* Is it a suspect of a death of the process; 0 strikes: not yet alone. */
     bool (*suspect)(void *user, uint64_t id, uint32_t *strikes, uint64_t *until);
     bool (*full)(void *user); /* no room for turns that send */

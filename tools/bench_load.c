@@ -265,10 +265,10 @@ static int fill(bench_load *load)
 static int open_engine(bench_load *load)
 {
     const hf_type types[] = {
-        { .name = load->type, .handle = load->handle, .inbox_max = HF_NEVER, .idle_ms = HF_NEVER,
+        { .name = load->type, .handle = load->handle, .idle_ms = HF_NEVER,
           .strikes = HF_NEVER, .user = load },
-        { .name = "probe", .handle = handle_probe, .inbox_max = HF_NEVER, .strikes = HF_NEVER },
-        { .name = "echo", .handle = handle_echo, .inbox_max = HF_NEVER, .strikes = HF_NEVER },
+        { .name = "probe", .handle = handle_probe, .strikes = HF_NEVER },
+        { .name = "echo", .handle = handle_echo, .strikes = HF_NEVER },
         { 0 },
     };
     return hf_open(&load->engine, load->run->store,

@@ -105,7 +105,7 @@ int bench_memory(bench *run)
 {
     const hf_type types[] = {
         { .name = "m", .handle = handle, .idle_ms = HF_NEVER },
-        { .name = "f", .handle = handle_flush, .inbox_max = HF_NEVER },
+        { .name = "f", .handle = handle_flush },
         { 0 },
     };
     hf_engine *engine = NULL;

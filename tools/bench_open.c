@@ -41,7 +41,7 @@ static int handle(hf_turn *turn, const hf_message *msg)
 static int open_engine(bench *run, open_load *load, hf_engine **engine)
 {
     const hf_type types[] = {
-        { .name = "p", .handle = handle, .inbox_max = HF_NEVER, .strikes = HF_NEVER,
+        { .name = "p", .handle = handle, .strikes = HF_NEVER,
           .user = load },
         { 0 },
     };

@@ -54,7 +54,7 @@ static int handle_sum(hf_turn *turn, const hf_message *msg)
 int bench_state_check(bench *run, const char *type, uint64_t must)
 {
     const hf_type types[] = {
-        { .name = type, .handle = handle_sum, .inbox_max = HF_NEVER },
+        { .name = type, .handle = handle_sum },
         { .name = "probe", .handle = handle_sum },
         { .name = "echo", .handle = handle_sum },
         { 0 },

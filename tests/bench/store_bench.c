@@ -5,7 +5,8 @@
  *               append_10000 saves file
  *
  * disk    a bare LMDB commit of one small record, a bare 4 KiB overwrite and
- *         fdatasync: what the machine gives, to compare the rest with
+ *         fdatasync, and as many bytes as a group of 10,000 messages has: what the
+ *         machine gives, to compare the rest with
  * append  groups of 1, 100, 10,000 messages of 100 bytes to 1,000 actors, each
  *         group synced; that they are done travels with the next group. Timed
  *         with segments that are ready, and encoding them each time
@@ -19,22 +20,14 @@
  * is sampled all the while. It ends with 1 if anything failed. */
 #include "recovery/replay.h"
 #include "storage/clock.h"
-#include "storage/error.h"
 #include "storage/view.h"
+#include "tests/bench/measure.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
 #include <lmdb.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <malloc.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
-#include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -46,258 +39,13 @@ enum {
 };
 
 static struct {
-    bool        json;
     const char *store, *only;
     double      seconds;
     uint64_t    messages, actors, window;
-} option = { .store = ".", .seconds = 3, .messages = 100000000, .actors = 1000000, .window = 128 << 20 };
-
-_Noreturn static void HF_PRINTF(1, 2) fail(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("store_bench: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs("\n", stderr);
-    va_end(args);
-    exit(1);
-}
-
-static void must(int err, const char *what)
-{
-    if (err)
-        fail("%s: %s (%s)", what, hf_strerror(err), hf_error_detail());
-}
-
-/* ---- What came out: name and number, printed at the end */
-
-typedef struct result {
-    char   name[48];
-    double value;
-} result;
-
-static result   results[64];
-static unsigned result_count;
-
-static void HF_PRINTF(2, 3) report(double value, const char *format, ...)
-{
-    va_list args;
-    if (result_count == sizeof results / sizeof *results)
-        fail("too many results");
-    va_start(args, format);
-    vsnprintf(results[result_count].name, sizeof results->name, format, args);
-    va_end(args);
-    results[result_count++].value = value;
-    if (!option.json) {
-        printf("%-36s %16.1f\n", results[result_count - 1].name, value);
-        fflush(stdout);
-    }
-}
-
-static void cpu_name(char *out, size_t size)
-{
-    char  line[256];
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    snprintf(out, size, "?");
-    while (file && fgets(line, sizeof line, file)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon)
-            continue;
-        colon[strcspn(colon, "\"\\\n")] = 0;
-        snprintf(out, size, "%s", colon + 2);
-        break;
-    }
-    if (file)
-        fclose(file);
-}
-
-static void print_results(void)
-{
-    struct utsname system;
-    char           cpu[128];
-    cpu_name(cpu, sizeof cpu);
-    if (uname(&system))
-        fail("uname");
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (!option.json) {
-        printf("on %ld x %s, Linux %s\n", cores, cpu, system.release);
-        return;
-    }
-    printf("{\"bench\":\"store\",\"cpu\":\"%s\",\"cores\":%ld,\"kernel\":\"%s\"", cpu, cores,
-           system.release);
-    for (unsigned i = 0; i < result_count; i++)
-        printf(",\"%s\":%.*f", results[i].name, results[i].value < 100 ? 2 : 0, results[i].value);
-    printf("}\n");
-}
-
-/* ---- Durations */
-
-typedef struct timing {
-    uint64_t *ns;
-    size_t    count, room;
-} timing;
-
-static void timing_add(timing *t, uint64_t ns)
-{
-    if (t->count == t->room) {
-        t->room = t->room ? t->room * 2 : 4096;
-        t->ns = realloc(t->ns, t->room * sizeof *t->ns);
-        if (!t->ns)
-            fail("out of memory");
-    }
-    t->ns[t->count++] = ns;
-}
-
-static int compare_ns(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* In microseconds; the timing is sorted then. */
-static double percentile(timing *t, double part)
-{
-    if (!t->count)
-        fail("nothing was measured");
-    qsort(t->ns, t->count, sizeof *t->ns, compare_ns);
-    return (double)t->ns[(size_t)(part * (double)(t->count - 1))] / 1000;
-}
-
-static void timing_done(timing *t)
-{
-    free(t->ns);
-    *t = (timing){ 0 };
-}
-
-/* What this thread has spent so far, in itself and in the kernel. */
-static uint64_t cpu_ns(void)
-{
-    struct timespec now;
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now))
-        fail("no clock");
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/* ---- Anonymous memory, sampled */
-
-static atomic_bool   sampling, ended; /* not while a bench checks its store */
-static atomic_ullong most_anon;
-
-static uint64_t anon_now(void)
-{
-    char               line[256];
-    unsigned long long kib = 0;
-    FILE              *file = fopen("/proc/self/status", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return kib << 10;
-}
-
-static void *sampler(void *user)
-{
-    (void)user;
-    while (!atomic_load(&ended)) {
-        uint64_t now = atomic_load(&sampling) ? anon_now() : 0;
-        if (now > atomic_load(&most_anon))
-            atomic_store(&most_anon, now);
-        usleep(10000);
-    }
-    return NULL;
-}
-
-static void report_anon(const char *bench)
-{
-    atomic_store(&sampling, false);
-    report((double)atomic_load(&most_anon), "%s_rss_anon_bytes", bench);
-    report((double)atomic_load(&most_anon) / (double)option.window, "%s_rss_anon_windows", bench);
-    atomic_store(&most_anon, 0);
-}
-
-/* ---- The second thread, for what the log gives away */
-
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t  changed;
-    void          (*work)(void *);
-    void           *arg;
-    bool            busy, end;
-} aside = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-
-static void *aside_run(void *user)
-{
-    (void)user;
-    pthread_mutex_lock(&aside.lock);
-    for (;;) {
-        while (!aside.work && !aside.end)
-            pthread_cond_wait(&aside.changed, &aside.lock);
-        if (!aside.work)
-            break;
-        void (*work)(void *) = aside.work;
-        aside.work = NULL;
-        pthread_mutex_unlock(&aside.lock);
-        work(aside.arg);
-        pthread_mutex_lock(&aside.lock);
-        aside.busy = false;
-        pthread_cond_broadcast(&aside.changed);
-    }
-    pthread_mutex_unlock(&aside.lock);
-    return NULL;
-}
-
-static void aside_give(void *user, void (*work)(void *), void *arg)
-{
-    (void)user;
-    pthread_mutex_lock(&aside.lock);
-    if (aside.busy)
-        fail("two folds at once");
-    aside.work = work;
-    aside.arg = arg;
-    aside.busy = true;
-    pthread_cond_broadcast(&aside.changed);
-    pthread_mutex_unlock(&aside.lock);
-}
-
-static void aside_wait(void)
-{
-    pthread_mutex_lock(&aside.lock);
-    while (aside.busy)
-        pthread_cond_wait(&aside.changed, &aside.lock);
-    pthread_mutex_unlock(&aside.lock);
-}
-
-static void aside_end(void)
-{
-    pthread_mutex_lock(&aside.lock);
-    aside.end = true;
-    pthread_cond_broadcast(&aside.changed);
-    pthread_mutex_unlock(&aside.lock);
-}
+} option = { .store = ".", .seconds = 3, .messages = 100000000, .actors = 1000000,
+             .window = 128 << 20 };
 
 /* ---- Stores */
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)st, (void)kind, (void)where;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) && errno != ENOENT)
-        fail("cannot remove %s: %s", path, strerror(errno));
-}
-
-static char place[PATH_MAX - 64];
-
-static const char *path_in(const char *name)
-{
-    static char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", place, name);
-    return path;
-}
 
 static uint64_t file_bytes(void)
 {
@@ -508,7 +256,8 @@ static void bench_append(uint32_t size)
         store_empty(&s);
         append_for(&run, s.log);
         report((double)run.messages / ((double)run.ns / 1e9), "%s_%u_per_s", kind, size);
-        report((double)run.cpu / 1000 / (double)run.commits.count, "%s_%u_commit_cpu_us", kind, size);
+        report((double)run.cpu / 1000 / (double)run.commits.count, "%s_%u_commit_cpu_us", kind,
+               size);
         report(percentile(&run.commits, 0.5), "%s_%u_commit_p50_us", kind, size);
         report(percentile(&run.commits, 0.99), "%s_%u_commit_p99_us", kind, size);
         timing_done(&run.commits);
@@ -519,28 +268,13 @@ static void bench_append(uint32_t size)
     }
 }
 
-static void bench_append_1(void)
+static void bench_file(uint32_t size)
 {
-    bench_append(1);
-}
-
-static void bench_append_100(void)
-{
-    bench_append(100);
-}
-
-static void bench_append_10000(void)
-{
-    bench_append(LARGE);
-}
-
-static void bench_file(void)
-{
-    append_run run = { .size = LARGE, .limit = option.messages };
+    append_run run = { .size = size, .limit = option.messages };
     store      s;
     store_empty(&s);
     append_for(&run, s.log);
-    report_anon("file");
+    report_anon("file", option.window);
     report((double)run.messages, "file_messages");
     report((double)run.messages / ((double)run.ns / 1e9), "file_append_per_s");
     report((double)file_bytes(), "file_bytes");
@@ -614,7 +348,7 @@ static void check_states(store *s, uint32_t *last)
         hf_view_of *view;
         image_check check = { .last = last };
         must(hf_view_open(&view, s->disk), "look at the store");
-        must(hf_view_walk(view, HF_IN_STATE, hf_view("", 0), check_image, &check), "walk the states");
+        must(hf_view_walk(view, HF_IN_STATE, hf_view("", 0), check_image, &check), "walk states");
         hf_view_close(view);
         if (check.rows != option.actors)
             fail("%llu states, not %llu", (unsigned long long)check.rows,
@@ -651,13 +385,14 @@ static uint32_t save_all(batch *b, hf_log *log, uint32_t *last)
 }
 
 typedef struct save_run {
-    uint64_t saves, ns, encode_ns;
+    uint64_t saves, ns, encode_ns, cpu;
     timing   commits;
 } save_run;
 
 static void saves_for(save_run *run, batch *b, hf_log *log, uint32_t *last, uint32_t round)
 {
     uint64_t limit = (uint64_t)(option.seconds * 2e9), start = hf_clock_mono_ns(), now = start;
+    run->cpu = cpu_ns();
     while (now - start < limit) {
         uint64_t began = now, spent = save_group(b, log, last, ++round);
         run->encode_ns += hf_clock_mono_ns() - began - spent;
@@ -667,6 +402,7 @@ static void saves_for(save_run *run, batch *b, hf_log *log, uint32_t *last, uint
         now = hf_clock_mono_ns();
     }
     run->ns = now - start;
+    run->cpu = cpu_ns() - run->cpu;
 }
 
 static void report_saves(save_run *run, const hf_log_stats *before, const hf_log_stats *after)
@@ -674,6 +410,7 @@ static void report_saves(save_run *run, const hf_log_stats *before, const hf_log
     double saves = (double)run->saves;
     report(saves / ((double)(run->ns - run->encode_ns) / 1e9), "saves_per_s");
     report(saves / ((double)run->ns / 1e9), "encode_saves_per_s");
+    report((double)run->cpu / 1000 / (double)run->commits.count, "saves_commit_cpu_us");
     report(percentile(&run->commits, 0.5), "saves_commit_p50_us");
     report(percentile(&run->commits, 0.99), "saves_commit_p99_us");
     report(percentile(&run->commits, 1), "saves_commit_max_us");
@@ -682,13 +419,14 @@ static void report_saves(save_run *run, const hf_log_stats *before, const hf_log
     report((double)file_bytes() / (double)option.window, "saves_file_windows");
 }
 
-static void bench_saves(void)
+static void bench_saves(uint32_t size)
 {
     static batch b;
     store        s;
     save_run     run = { 0 };
     hf_log_stats before, after;
     uint32_t    *last = calloc(option.actors, sizeof *last);
+    (void)size; /* always LARGE */
     if (!last)
         fail("out of memory");
     store_empty(&s);
@@ -698,7 +436,7 @@ static void bench_saves(void)
     saves_for(&run, &b, s.log, last, round);
     hf_log_stat(s.log, &after);
     report_saves(&run, &before, &after);
-    report_anon("saves");
+    report_anon("saves", option.window);
     timing_done(&run.commits);
     batch_done(&b);
     store_close(&s);
@@ -753,31 +491,48 @@ static void probe_overwrite(void)
     timing_done(&writes);
 }
 
-static void bench_disk(void)
+/* A group of 10,000 without a store: its bytes over others, then a small write, each
+ * synced. No store on this disk can be faster with such groups. */
+static void probe_group(void)
 {
+    enum { GROUP = LARGE * 128, GROUPS = 64 };
+    timing   writes = { 0 };
+    uint8_t *bytes = calloc(1, GROUP);
+    int      fd = open(path_in("bare.group"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || !bytes)
+        fail("cannot write a group");
+    for (int n = 0; n < 5 * GROUPS; n++) {
+        off_t    at = (off_t)(n % GROUPS) * GROUP + 4096;
+        uint64_t began = hf_clock_mono_ns();
+        if (pwrite(fd, bytes, GROUP, at) != GROUP || fdatasync(fd)
+            || pwrite(fd, bytes, 128, 0) != 128 || fdatasync(fd))
+            fail("cannot write a group");
+        if (n >= GROUPS) /* before, the file grew */
+            timing_add(&writes, hf_clock_mono_ns() - began);
+    }
+    close(fd);
+    free(bytes);
+    report(percentile(&writes, 0.5), "overwrite_10000_p50_us");
+    report(percentile(&writes, 0.99), "overwrite_10000_p99_us");
+    timing_done(&writes);
+}
+
+static void bench_disk(uint32_t size)
+{
+    (void)size;
     probe_lmdb();
     probe_overwrite();
+    probe_group();
 }
 
 /* ---- All of it */
-
-static void refuse_memory(const char *where)
-{
-    enum { TMPFS = 0x01021994 };
-    const long    ramfs = 0x858458f6;
-    struct statfs fs;
-    if (statfs(where, &fs))
-        fail("cannot look at %s: %s", where, strerror(errno));
-    if (fs.f_type == TMPFS || fs.f_type == ramfs)
-        fail("%s lies in memory, where a sync costs nothing; name a disk with --store", where);
-}
 
 static void read_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(name, "--json") == 0) {
-            option.json = true;
+            print_json = true;
             continue;
         }
         if (!value)
@@ -808,10 +563,11 @@ int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
-        void      (*run)(void);
-    } benches[] = { { "disk", bench_disk }, { "append_1", bench_append_1 },
-                    { "append_100", bench_append_100 }, { "append_10000", bench_append_10000 },
-                    { "saves", bench_saves }, { "file", bench_file } };
+        void      (*run)(uint32_t size);
+        uint32_t    size;
+    } benches[] = { { "disk", bench_disk, 0 }, { "append_1", bench_append, 1 },
+                    { "append_100", bench_append, 100 }, { "append_10000", bench_append, LARGE },
+                    { "saves", bench_saves, LARGE }, { "file", bench_file, LARGE } };
     pthread_t threads[2];
     unsigned  ran = 0;
     read_options(argc, argv);
@@ -825,7 +581,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < sizeof benches / sizeof *benches; i++) {
         if (option.only && strcmp(option.only, benches[i].name) != 0)
             continue;
-        benches[i].run();
+        malloc_trim(0); /* what the last one freed is not this one's */
+        benches[i].run(benches[i].size);
         ran++;
     }
     if (!ran)

@@ -108,15 +108,16 @@ void content_message(content *c, hf_table table, const hf_entry *m, uint64_t bod
 {
     bool  steps = m->flags & HF_ENTRY_STEPS;
     facts f = { { m->place, m->id, m->data.len, body, m->sent, m->attempt, m->due,
-                  (uint64_t)(int64_t)m->err, m->phase, m->generation, m->died, steps }, 12 };
+                  (uint64_t)(int64_t)m->err, m->phase, m->generation, m->died, steps },
+                12 };
     say_text(&f, m->to);
     say_text(&f, m->name);
     say_text(&f, m->error);
     if (add(c, table, m->id, &f))
         add_text(c,
                  "%s to %s place %" PRIu64 " id %" PRIu64 " kind %s body %zu:%016" PRIx64
-                 " sent %" PRIu64 " attempt %u due %" PRIu64 " err %d (%s) phase %u generation %"
-                 PRIu64 " died %" PRIu64 " steps %d",
+                 " sent %" PRIu64 " attempt %u due %" PRIu64
+                 " err %d (%s) phase %u generation %" PRIu64 " died %" PRIu64 " steps %d",
                  table == HF_IN_DEAD ? "dead" : "inbox", m->to, m->place, m->id, m->name,
                  m->data.len, body, m->sent, m->attempt, m->due, m->err, m->error, m->phase,
                  m->generation, m->died, steps);
@@ -179,8 +180,8 @@ static int in_order(walker *w, hf_bytes key)
 {
     size_t len = key.len < w->last.len ? key.len : w->last.len;
     int    order = memcmp(w->last.bytes, key.data, len);
-    if (key.len > sizeof w->last.bytes || (w->last.len && order > 0) ||
-        (w->last.len && order == 0 && key.len <= w->last.len))
+    if (key.len > sizeof w->last.bytes || (w->last.len && order > 0)
+        || (w->last.len && order == 0 && key.len <= w->last.len))
         return hf_error(HF_ECORRUPT, "table %d is not walked in order", (int)w->table);
     memcpy(w->last.bytes, key.data, key.len);
     w->last.len = key.len;
@@ -237,9 +238,9 @@ static int step_row(walker *w, hf_bytes key, hf_bytes payload)
 {
     hf_entry       e;
     const uint8_t *k = key.data;
-    if (hf_entry_decode(payload.data, payload.len, &e) != payload.len || key.len != 24 ||
-        e.id != hf_get64_key(k) || e.generation != hf_get64_key(k + 8) ||
-        e.place != hf_get64_key(k + 16))
+    if (hf_entry_decode(payload.data, payload.len, &e) != payload.len || key.len != 24
+        || e.id != hf_get64_key(k) || e.generation != hf_get64_key(k + 8)
+        || e.place != hf_get64_key(k + 16))
         return bad(w->table);
     content_step(w->c, e.id, e.generation, e.place, e.name, e.phase, e.data.len,
                  content_hash(e.data.data, e.data.len));
@@ -260,10 +261,10 @@ static int row(void *user, hf_bytes key, hf_bytes payload)
 
 int content_of_view(content *c, hf_view_of *view)
 {
-    static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE, HF_IN_ALARM_NAMES, HF_IN_DEAD,
-                                       HF_IN_PAUSES, HF_IN_STEPS };
-    walker w = { .c = c };
-    int    err = HF_OK;
+    static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE,  HF_IN_ALARM_NAMES,
+                                       HF_IN_DEAD,  HF_IN_PAUSES, HF_IN_STEPS };
+    walker                w = { .c = c };
+    int                   err = HF_OK;
 
     content_clear(c);
     for (size_t i = 0; !err && i < sizeof tables / sizeof *tables; i++) {
@@ -317,7 +318,8 @@ static int alarms_agree(hf_txn *txn)
         return err;
     err = hf_txn_count(txn, HF_IN_ALARMS, &indexed);
     if (!err && indexed != alarms)
-        err = hf_error(HF_ECORRUPT, "%" PRIu64 " alarms, %" PRIu64 " in the index", alarms, indexed);
+        err = hf_error(HF_ECORRUPT, "%" PRIu64 " alarms, %" PRIu64 " in the index", alarms,
+                       indexed);
     return err;
 }
 

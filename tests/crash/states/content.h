@@ -8,9 +8,9 @@
 #include "storage/view.h"
 
 typedef struct content_line {
-    size_t   at;   /* of the text, if there is any */
+    size_t   at; /* of the text, if there is any */
     uint64_t hash;
-    uint64_t id;   /* of the message that the row belongs to, 0: none */
+    uint64_t id; /* of the message that the row belongs to, 0: none */
     hf_table table;
 } content_line;
 

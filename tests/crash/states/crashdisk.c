@@ -179,15 +179,15 @@ static void play_write(crashdisk *disk, const tape_event *e)
 static bool is_synced(const crash_unit *u, const tape_event *e)
 {
     if (u->what == UNIT_NAME)
-        return e->what == TAPE_SYNC && e->is_dir &&
-               (u->event->dir == e->inode ||
-                (u->event->what == TAPE_RENAME && u->event->to_dir == e->inode));
+        return e->what == TAPE_SYNC && e->is_dir
+               && (u->event->dir == e->inode
+                   || (u->event->what == TAPE_RENAME && u->event->to_dir == e->inode));
     if (u->inode != e->inode || e->is_dir)
         return false;
     if (e->what == TAPE_SYNC || u->what != UNIT_BYTES)
         return true;
-    return u->off / BLOCK <= (e->off + e->len - 1) / BLOCK &&
-           (u->off + u->len - 1) / BLOCK >= e->off / BLOCK;
+    return u->off / BLOCK <= (e->off + e->len - 1) / BLOCK
+           && (u->off + u->len - 1) / BLOCK >= e->off / BLOCK;
 }
 
 static void play_sync(crashdisk *disk, const tape_event *e)
@@ -303,10 +303,9 @@ static bool build_dir(builder *b, uint32_t dir, const char *path)
             continue;
         if (snprintf(below, sizeof below, "%s/%s", path, n->name) >= (int)sizeof below)
             return false;
-        bool done = b->disk->nodes[n->inode].is_dir
-                        ? (mkdir(below, 0700) == 0 || errno == EEXIST) &&
-                              build_dir(b, n->inode, below)
-                        : build_file(b, n->inode, below);
+        bool done = b->disk->nodes[n->inode].is_dir ? (mkdir(below, 0700) == 0 || errno == EEXIST)
+                                                          && build_dir(b, n->inode, below)
+                                                    : build_file(b, n->inode, below);
         if (!done)
             return false;
     }

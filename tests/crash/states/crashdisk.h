@@ -29,7 +29,7 @@ typedef struct crash_unit {
     uint8_t           what;
     bool              fresh; /* came since the last point whose states were built */
     uint32_t          inode, len;
-    uint64_t          off;   /* GROW, SIZE: the size */
+    uint64_t          off; /* GROW, SIZE: the size */
     const uint8_t    *bytes;
     const tape_event *event; /* NAME */
 } crash_unit;
@@ -54,7 +54,8 @@ void crashdisk_settle(crashdisk *disk); /* a point is done: nothing is fresh */
 enum { UNIT_LOST, UNIT_THERE, UNIT_TORN };
 
 /* Build the choice under `path`, a directory that holds no other names than are wanted
- * now; files are overwritten. Returns false if one cannot be written. `chance` decides which sectors of torn blocks arrive. */
+ * now; files are overwritten. Returns false if one cannot be written. `chance` decides which
+ * sectors of torn blocks arrive. */
 bool crashdisk_build(const crashdisk *disk, uint8_t *choice, uint64_t *chance, const char *path);
 
 /* One line a unit, for people. */

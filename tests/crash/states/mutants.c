@@ -16,9 +16,15 @@
 uint64_t      fold_slice_most;
 static mutant used;
 
+static const char *const names[] = { "none", "nosync", "nometasync", "fold", "nodirsync" };
+
+const char *mutant_name(mutant which)
+{
+    return names[which];
+}
+
 int mutant_named(const char *name)
 {
-    static const char *const names[] = { "none", "nosync", "nometasync", "fold", "nodirsync" };
     for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(name, names[i]) == 0)
             return i;
@@ -65,8 +71,8 @@ int __wrap_hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
 {
     uint64_t some = fold_slice_most && fold_slice_most < budget ? fold_slice_most : budget;
     int      err = __real_hf_fold_slice(fold, txn, some);
-    if (!err && used == MUTANT_FOLD && fold->now.stage == HF_FOLD_DELETING &&
-        fold->now.deleted == fold->count && fold->before.deleted < fold->count)
+    if (!err && used == MUTANT_FOLD && fold->now.stage == HF_FOLD_DELETING
+        && fold->now.deleted == fold->count && fold->before.deleted < fold->count)
         err = delete_one_more(fold, txn);
     return err;
 }

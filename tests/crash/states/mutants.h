@@ -12,8 +12,8 @@ typedef enum mutant {
     MUTANT_NODIRSYNC   /* nobody syncs a directory */
 } mutant;
 
-/* MUTANT_NONE and -1 when there is none of that name. */
-int         mutant_named(const char *name);
+int         mutant_named(const char *name); /* -1: there is none of that name */
+const char *mutant_name(mutant which);
 void        mutant_use(mutant which); /* from now on, in this process */
 mutant      mutant_used(void);
 uint32_t    mutant_lmdb_flags(void);

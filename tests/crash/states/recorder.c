@@ -200,7 +200,7 @@ int open(const char *path, int flags, ...)
 int openat(int at, const char *path, int flags, ...)
 {
     static void *real_openat;
-    va_list args;
+    va_list      args;
     va_start(args, flags);
     mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
@@ -264,7 +264,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
 {
     static void *real_pwritev;
-    ssize_t done = REAL(pwritev)(fd, iov, count, at);
+    ssize_t      done = REAL(pwritev)(fd, iov, count, at);
     if (done > 0 && tracked(fd))
         wrote(fd, iov, count, at, done);
     return done;
@@ -284,8 +284,8 @@ ssize_t write(int fd, const void *bytes, size_t len)
 ssize_t writev(int fd, const struct iovec *iov, int count)
 {
     static void *real_writev;
-    off_t   at = tracked(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
-    ssize_t done = REAL(writev)(fd, iov, count);
+    off_t        at = tracked(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
+    ssize_t      done = REAL(writev)(fd, iov, count);
     if (done > 0 && tracked(fd))
         wrote(fd, iov, count, at, done);
     return done;
@@ -294,7 +294,7 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
 int ftruncate(int fd, off_t size)
 {
     static void *real_ftruncate;
-    int err = REAL(ftruncate)(fd, size);
+    int          err = REAL(ftruncate)(fd, size);
     if (!err && tracked(fd)) {
         tape_event *e = note(TAPE_SIZE);
         e->inode = fds[fd].inode;
@@ -330,7 +330,7 @@ static void synced(int fd)
 int fdatasync(int fd)
 {
     static void *real_fdatasync;
-    int err = REAL(fdatasync)(fd);
+    int          err = REAL(fdatasync)(fd);
     if (!err && tracked(fd))
         synced(fd);
     return err;
@@ -339,7 +339,7 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     static void *real_fsync;
-    int err = REAL(fsync)(fd);
+    int          err = REAL(fsync)(fd);
     if (!err && tracked(fd))
         synced(fd);
     return err;
@@ -350,9 +350,9 @@ int fsync(int fd)
 int mkdir(const char *path, mode_t mode)
 {
     static void *real_mkdir;
-    struct stat st;
-    const char *name = ours(path);
-    int         err = REAL(mkdir)(path, mode);
+    struct stat  st;
+    const char  *name = ours(path);
+    int          err = REAL(mkdir)(path, mode);
     if (!err && name && stat(path, &st) == 0)
         note_name(TAPE_LINK, path, name, inode_of(&st), true);
     return err;
@@ -369,10 +369,10 @@ static void vanish(const char *path, const char *name, const struct stat *st)
 int unlink(const char *path)
 {
     static void *real_unlink;
-    struct stat st;
-    const char *name = ours(path);
-    bool        known = name && lstat(path, &st) == 0;
-    int         err = REAL(unlink)(path);
+    struct stat  st;
+    const char  *name = ours(path);
+    bool         known = name && lstat(path, &st) == 0;
+    int          err = REAL(unlink)(path);
     if (!err && known)
         vanish(path, name, &st);
     return err;
@@ -381,10 +381,10 @@ int unlink(const char *path)
 int rmdir(const char *path)
 {
     static void *real_rmdir;
-    struct stat st;
-    const char *name = ours(path);
-    bool        known = name && lstat(path, &st) == 0;
-    int         err = REAL(rmdir)(path);
+    struct stat  st;
+    const char  *name = ours(path);
+    bool         known = name && lstat(path, &st) == 0;
+    int          err = REAL(rmdir)(path);
     if (!err && known)
         vanish(path, name, &st);
     return err;
@@ -404,10 +404,10 @@ static void renamed(const char *from, const char *to, const char *name, const st
 int rename(const char *from, const char *to)
 {
     static void *real_rename;
-    struct stat st;
-    const char *name = ours(from);
-    bool        known = name && lstat(from, &st) == 0;
-    int         err = REAL(rename)(from, to);
+    struct stat  st;
+    const char  *name = ours(from);
+    bool         known = name && lstat(from, &st) == 0;
+    int          err = REAL(rename)(from, to);
     if (!err && known)
         renamed(from, to, name, &st);
     return err;

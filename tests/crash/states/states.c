@@ -57,7 +57,7 @@ typedef struct progress { /* of a worker; shared with the parent */
 static struct shared {
     atomic_bool bad;
     progress    of[WORKERS_MAX];
-} *shared;
+} * shared;
 
 static options opt = { .seed = 1, .seeds = 1, .all = 8, .random = 24, .go_on = 1, .workers = 2 };
 static char    base[64];
@@ -89,9 +89,9 @@ static void clear(const char *path)
 static void sweep(const char *in)
 {
     static const char mark[] = "holdfast-states-";
-    char           path[PATH_MAX];
-    struct dirent *e;
-    DIR           *dir = opendir(in);
+    char              path[PATH_MAX];
+    struct dirent    *e;
+    DIR              *dir = opendir(in);
     while (dir && (e = readdir(dir))) {
         long pid = strncmp(e->d_name, mark, sizeof mark - 1) ? 0
                                                              : atol(e->d_name + sizeof mark - 1);
@@ -138,15 +138,22 @@ typedef struct explorer {
     uint64_t         chance; /* of the point */
 } explorer;
 
+/* How to make a state again. */
+static void print_again(const crash_run *run, uint64_t point, uint64_t state)
+{
+    printf("     again: states --mutant %s --seed %" PRIu64 " --ops %" PRIu64 " --all %" PRIu64
+           " --random %" PRIu64 " --point %" PRIu64 " --state %" PRIu64 " %s\n",
+           mutant_name(opt.mutant), run->seed, opt.ops, opt.all, opt.random, point, state,
+           run->load->name);
+    (void)fflush(stdout);
+}
+
 static void complain(const explorer *x, const char *bad)
 {
     printf("BAD  %s: %s\n     after operation %" PRIu64 " of %" PRIu64
-           " begun; %zu units may be there or not\n     again: states --workers 1 --seed %" PRIu64
-           " --ops %" PRIu64 " --all %" PRIu64 " --random %" PRIu64 " --point %" PRIu64
-           " --state %" PRIu64 " %s\n",
-           x->run->load->name, bad, x->disk.acked, x->disk.begun, x->disk.unit_count, x->run->seed,
-           opt.ops, opt.all, opt.random, x->point, x->state, x->run->load->name);
-    (void)fflush(stdout);
+           " begun; %zu units may be there or not\n",
+           x->run->load->name, bad, x->disk.acked, x->disk.begun, x->disk.unit_count);
+    print_again(x->run, x->point, x->state);
 }
 
 /* The choice has been made. Returns false when the state is bad. */
@@ -169,9 +176,13 @@ static bool try_state(explorer *x)
         perror("states: cannot build a state");
         exit(2);
     }
-    question q = { .run = x->run, .root = x->root, .acked = x->disk.acked,
-                   .begun = x->disk.begun, .chance = chance, .say = opt.one };
-    q.go_on = opt.go_on && number / opt.workers % opt.go_on == 0;
+    question q = { .run = x->run,
+                   .root = x->root,
+                   .acked = x->disk.acked,
+                   .begun = x->disk.begun,
+                   .chance = chance,
+                   .say = opt.one };
+    q.go_on = opt.one || (opt.go_on && number / opt.workers % opt.go_on == 0);
     if (opt.one)
         crashdisk_print(&x->disk, x->choice);
     hf_random_seed(chance);
@@ -319,11 +330,9 @@ static bool await(const crash_run *run, uint64_t worker, pid_t pid)
     }
     const progress *p = &shared->of[worker];
     atomic_store(&shared->bad, true);
-    printf("BAD  %s: it kills the process: %s\n     again: states --workers 1 --seed %" PRIu64
-           " --ops %" PRIu64 " --all %" PRIu64 " --random %" PRIu64 " --point %" PRIu64
-           " --state %" PRIu64 " %s\n",
-           run->load->name, WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status)),
-           run->seed, opt.ops, opt.all, opt.random, p->point, p->state, run->load->name);
+    printf("BAD  %s: %s\n", run->load->name,
+           WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status)));
+    print_again(run, p->point, p->state);
     return false;
 }
 
@@ -350,6 +359,7 @@ static bool explore_with_workers(const crash_run *run)
 
 typedef struct tally {
     uint64_t ops, points, states, written_on, folds, tight;
+    int      bad;
     double   seconds;
 } tally;
 
@@ -377,6 +387,8 @@ static bool run_workload(const workload *load, uint64_t seed, tally *sum)
         mutant_use(MUTANT_NONE);
     if (fine)
         fine = opt.one ? explore(&run, 0) : explore_with_workers(&run);
+    if (!fine)
+        atomic_store(&shared->bad, true);
     sum->ops += run.op;
     sum->points += shared->of[0].points;
     sum->folds += run.folds;
@@ -398,38 +410,27 @@ static void print_tally(const char *name, const tally *t, int bad)
            t->seconds > 0 ? (double)t->states / t->seconds : 0, bad);
 }
 
-static int run_all(char **names, int count)
+/* A workload that never came to what it is for has shown nothing. */
+static bool was_worth_it(const workload *load, const tally *t)
 {
-    tally    sums[32] = { { 0 } }, total = { 0 };
-    bool     fine = true, known = false;
-    uint64_t states = 0, past = opt.seed + opt.seeds;
+    const char *lacks = load->tightens && !t->tight ? "came to the end of its room"
+                        : load->folds && !t->folds  ? "folded"
+                                                    : NULL;
+    if (!lacks || opt.ops || opt.one || opt.mutant != MUTANT_NONE)
+        return true;
+    printf("BAD  %s: it never %s\n", load->name, lacks);
+    return false;
+}
 
-    for (uint64_t seed = opt.seed; fine && (seed < past || states < opt.states); seed++)
-        for (unsigned w = 0; w < workload_count && fine; w++) {
-            bool wanted = false;
-            for (int i = 0; i < count; i++)
-                wanted = wanted || strcmp(names[i], "all") == 0 ||
-                         strcmp(names[i], workloads[w].name) == 0;
-            if (!wanted)
-                continue;
-            known = true;
-            uint64_t before = sums[w].states;
-            fine = run_workload(&workloads[w], seed, &sums[w]);
-            states += sums[w].states - before;
-            if (opt.states) { /* a long run: show how far it is */
-                printf("seed %" PRIu64 " ", seed);
-                print_tally(workloads[w].name, &sums[w], !fine);
-                (void)fflush(stdout);
-            }
-        }
-    if (!known && fine) {
-        fprintf(stderr, "states: no such workload\n");
-        return 2;
-    }
+static bool print_all(const tally *sums, bool fine)
+{
+    tally total = { 0 };
     for (unsigned w = 0; w < workload_count; w++) {
         if (!sums[w].ops)
             continue;
-        print_tally(workloads[w].name, &sums[w], 0);
+        print_tally(workloads[w].name, &sums[w], sums[w].bad);
+        if (fine)
+            fine = was_worth_it(&workloads[w], &sums[w]);
         total.ops += sums[w].ops;
         total.points += sums[w].points;
         total.states += sums[w].states;
@@ -437,8 +438,46 @@ static int run_all(char **names, int count)
         total.folds += sums[w].folds;
         total.tight += sums[w].tight;
         total.seconds += sums[w].seconds;
+        total.bad += sums[w].bad;
     }
-    print_tally("total", &total, !fine);
+    print_tally("total", &total, total.bad);
+    return fine;
+}
+
+static bool is_wanted(const workload *load, char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], "all") == 0 || strcmp(names[i], load->name) == 0)
+            return true;
+    return false;
+}
+
+static int run_all(char **names, int count)
+{
+    tally    sums[32] = { { 0 } };
+    bool     fine = true, known = false;
+    uint64_t states = 0, past = opt.seed + opt.seeds;
+
+    for (uint64_t seed = opt.seed; fine && (seed < past || states < opt.states); seed++) {
+        for (unsigned w = 0; w < workload_count && fine; w++) {
+            if (!is_wanted(&workloads[w], names, count))
+                continue;
+            known = true;
+            uint64_t before = sums[w].states;
+            fine = run_workload(&workloads[w], seed, &sums[w]);
+            sums[w].bad += !fine;
+            states += sums[w].states - before;
+        }
+        if (!known) {
+            fprintf(stderr, "states: no such workload\n");
+            return 2;
+        }
+        if (opt.states) { /* a long run: show how far it is */
+            printf("seed %" PRIu64 ": %" PRIu64 " states\n", seed, states);
+            (void)fflush(stdout);
+        }
+    }
+    fine = print_all(sums, fine);
     if (opt.mutant == MUTANT_NONE)
         return fine ? 0 : 1;
     bool noticed = shared->bad;
@@ -462,9 +501,9 @@ static bool set_option(const char *name, const char *text)
         const char *name;
         uint64_t   *value;
     } numbers[] = {
-        { "--seed", &opt.seed },     { "--seeds", &opt.seeds },     { "--states", &opt.states },
-        { "--ops", &opt.ops },       { "--all", &opt.all },         { "--random", &opt.random },
-        { "--go-on", &opt.go_on },   { "--workers", &opt.workers }, { "--point", &opt.point },
+        { "--seed", &opt.seed },   { "--seeds", &opt.seeds },     { "--states", &opt.states },
+        { "--ops", &opt.ops },     { "--all", &opt.all },         { "--random", &opt.random },
+        { "--go-on", &opt.go_on }, { "--workers", &opt.workers }, { "--point", &opt.point },
         { "--state", &opt.state },
     };
     char *end;
@@ -488,8 +527,8 @@ int main(int argc, char **argv)
     for (; at + 1 < argc && argv[at][0] == '-'; at += 2)
         if (!set_option(argv[at], argv[at + 1]))
             return usage();
-    if (at >= argc || argv[at][0] == '-' || !opt.workers || opt.workers > WORKERS_MAX ||
-        opt.all > 20)
+    if (at >= argc || argv[at][0] == '-' || !opt.workers || opt.workers > WORKERS_MAX
+        || opt.all > 20)
         return usage();
 
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

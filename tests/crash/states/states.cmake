@@ -4,11 +4,17 @@ set_target_properties(states PROPERTIES ENABLE_EXPORTS ON)
 target_link_options(states PRIVATE -Wl,--wrap=hf_fold_slice)
 target_link_libraries(states PRIVATE ${CMAKE_DL_LIBS})
 
-hf_test(states crash 120 states all)
-# It must notice what is broken on purpose.
+set(size --go-on 2 --random 12)
+if(HF_SANITIZE)
+    set(size --go-on 3 --ops 8)
+endif()
+hf_test(states crash 120 states ${size} all)
+
+# What is broken on purpose must be noticed.
 hf_test(states_notices_nosync crash 60 states --mutant nosync append)
 hf_test(states_notices_nometasync crash 60 states --mutant nometasync append)
 hf_test(states_notices_fold crash 60 states --mutant fold --seeds 3 append)
 hf_test(states_notices_nodirsync crash 60 states --mutant nodirsync create)
 
-hf_test(states_soak "soak;heavy" 3600 states --states 1000000 --all 14 --random 60 all)
+hf_test(states_soak "soak;heavy" 3600
+    states --states 1000000 --all 14 --random 60 --go-on 2 all)

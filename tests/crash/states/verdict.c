@@ -165,8 +165,13 @@ static const char *compare_window(judge *j)
 
 static hf_entry entry_for(const judge *j, uint8_t op, const char *to, const char *name)
 {
-    hf_entry e = { .op = op, .to = to, .to_len = (uint8_t)strlen(to), .name = name,
-                   .name_len = (uint8_t)strlen(name), .error = "", .from = "" };
+    hf_entry e = { .op = op,
+                   .to = to,
+                   .to_len = (uint8_t)strlen(to),
+                   .name = name,
+                   .name_len = (uint8_t)strlen(name),
+                   .error = "",
+                   .from = "" };
     e.hash = hf_address_hash(hf_log_seed(j->log), to, e.to_len);
     return e;
 }

@@ -6,11 +6,11 @@
 
 typedef struct question {
     const crash_run *run;
-    const char      *root;   /* where the directory was built */
+    const char      *root; /* where the directory was built */
     uint64_t         acked, begun;
     uint64_t         chance;
-    bool             go_on;  /* write, fold, reopen, compare again */
-    bool             say;    /* print what differs */
+    bool             go_on; /* write, fold, reopen, compare again */
+    bool             say;   /* print what differs */
 } question;
 
 /* NULL: as it should be. Otherwise what is wrong, until the next call. */

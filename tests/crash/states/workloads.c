@@ -19,34 +19,94 @@
 #include <stdlib.h>
 
 #define KIB(n) ((uint64_t)(n) << 10)
-#define SMALL .window = 1024, .store_max = KIB(2048), .reserve = KIB(2048)
+#define SMALL  .window = 1024, .store_max = KIB(2048), .reserve = KIB(2048)
 
 const workload workloads[] = {
-    { .name = "create", SMALL, .ops = 8, .body = 60, .creation = true,
+    { .name = "create",
+      SMALL,
+      .ops = 8,
+      .body = 60,
+      .creation = true,
       .weight = { [DO_SEND] = 4, [DO_DONE] = 1, [DO_CLOSE] = 3, [DO_DIE] = 3 } },
     { .name = "append", SMALL, .ops = 24, .body = 60, .weight = { [DO_SEND] = 1 } },
-    { .name = "done", SMALL, .ops = 30, .body = 60, .folds = true,
+    { .name = "done",
+      SMALL,
+      .ops = 30,
+      .body = 60,
+      .folds = true,
       .weight = { [DO_SEND] = 6, [DO_DONE] = 5, [DO_FOLD] = 1 } },
-    { .name = "save", SMALL, .ops = 26, .body = 90, .folds = true,
+    { .name = "save",
+      SMALL,
+      .ops = 26,
+      .body = 90,
+      .folds = true,
       .weight = { [DO_SAVE] = 6, [DO_FORGET] = 1, [DO_FOLD] = 1 } },
-    { .name = "alarms", SMALL, .ops = 30, .body = 40, .folds = true, .slice = 300,
+    { .name = "alarms",
+      SMALL,
+      .ops = 30,
+      .body = 40,
+      .folds = true,
+      .slice = 300,
       .weight = { [DO_ALARM] = 6, [DO_CANCEL] = 2, [DO_FIRE] = 4, [DO_DONE] = 2, [DO_FOLD] = 1 } },
-    { .name = "letters", SMALL, .ops = 34, .body = 60, .folds = true, .slice = 500,
-      .weight = { [DO_SEND] = 5, [DO_DONE] = 2, [DO_RETRY] = 4, [DO_DEAD] = 3, [DO_REQUEUE] = 2,
-                  [DO_PURGE] = 1, [DO_STEP] = 1, [DO_FOLD] = 2 } },
-    { .name = "steps", SMALL, .ops = 30, .body = 50, .folds = true,
+    { .name = "letters",
+      SMALL,
+      .ops = 34,
+      .body = 60,
+      .folds = true,
+      .slice = 500,
+      .weight = { [DO_SEND] = 5,
+                  [DO_DONE] = 2,
+                  [DO_RETRY] = 4,
+                  [DO_DEAD] = 3,
+                  [DO_REQUEUE] = 2,
+                  [DO_PURGE] = 1,
+                  [DO_STEP] = 1,
+                  [DO_FOLD] = 2 } },
+    { .name = "steps",
+      SMALL,
+      .ops = 30,
+      .body = 50,
+      .folds = true,
       .weight = { [DO_SEND] = 4, [DO_STEP] = 6, [DO_DONE] = 3, [DO_RETRY] = 1, [DO_FOLD] = 1 } },
-    { .name = "pauses", SMALL, .ops = 26, .body = 40, .folds = true,
+    { .name = "pauses",
+      SMALL,
+      .ops = 26,
+      .body = 40,
+      .folds = true,
       .weight = { [DO_PAUSE] = 4, [DO_RESUME] = 3, [DO_SEND] = 2, [DO_FOLD] = 1 } },
-    { .name = "slices", .window = 4096, .store_max = KIB(2048), .reserve = KIB(2048), .ops = 60,
-      .body = 200, .slice = 400, .folds = true,
+    { .name = "slices",
+      .window = 4096,
+      .store_max = KIB(2048),
+      .reserve = KIB(2048),
+      .ops = 60,
+      .body = 200,
+      .slice = 400,
+      .folds = true,
       .weight = { [DO_SEND] = 5, [DO_DONE] = 2, [DO_SAVE] = 3, [DO_RETRY] = 1, [DO_FOLD] = 3 } },
-    { .name = "paging", SMALL, .ops = 34, .body = 60, .slice = 250, .folds = true,
+    { .name = "paging",
+      SMALL,
+      .ops = 34,
+      .body = 60,
+      .slice = 250,
+      .folds = true,
       .weight = { [DO_SEND] = 5, [DO_DONE] = 3, [DO_SAVE] = 2, [DO_FOLD] = 2, [DO_READ] = 4 } },
-    { .name = "headroom", .window = 4096, .store_max = KIB(288), .reserve = KIB(128), .ops = 70,
-      .body = 6000, .slice = 6000, .large = true, .tightens = true, .folds = true,
+    { .name = "headroom",
+      .window = 4096,
+      .store_max = KIB(288),
+      .reserve = KIB(128),
+      .ops = 70,
+      .body = 6000,
+      .slice = 6000,
+      .large = true,
+      .tightens = true,
+      .folds = true,
       .weight = { [DO_SEND] = 8, [DO_DONE] = 3, [DO_SAVE] = 1, [DO_FOLD] = 1 } },
-    { .name = "mixed", SMALL, .ops = 50, .body = 80, .slice = 350, .folds = true,
+    { .name = "mixed",
+      SMALL,
+      .ops = 50,
+      .body = 80,
+      .slice = 350,
+      .folds = true,
       .weight = { 8, 5, 4, 1, 3, 1, 2, 3, 2, 2, 1, 3, 1, 1, 4, 1, 1, 1, 1 } },
 };
 const unsigned workload_count = sizeof workloads / sizeof *workloads;
@@ -120,20 +180,48 @@ static void stage_deed(crash_run *run, deed what)
     uint64_t chance = chance_next(&run->chance);
     uint32_t body = run->load->body;
     switch (what) {
-    case DO_SEND: stage_send(s, w, chance, body); break;
-    case DO_DONE: stage_done(s, w, chance); break;
-    case DO_SAVE: stage_save(s, w, chance, body); break;
-    case DO_FORGET: stage_forget(s, w, chance); break;
-    case DO_ALARM: stage_alarm(s, w, chance, body); break;
-    case DO_CANCEL: stage_cancel(s, w, chance); break;
-    case DO_FIRE: stage_fire(s, w, chance); break;
-    case DO_RETRY: stage_retry(s, w, chance); break;
-    case DO_DEAD: stage_dead(s, w, chance); break;
-    case DO_REQUEUE: stage_requeue(s, w, chance); break;
-    case DO_PURGE: stage_purge(s, w, chance); break;
-    case DO_STEP: stage_step(s, w, chance, body); break;
-    case DO_PAUSE: stage_pause(s, w, chance); break;
-    default: stage_resume(s, w, chance); break;
+    case DO_SEND:
+        stage_send(s, w, chance, body);
+        break;
+    case DO_DONE:
+        stage_done(s, w, chance);
+        break;
+    case DO_SAVE:
+        stage_save(s, w, chance, body);
+        break;
+    case DO_FORGET:
+        stage_forget(s, w, chance);
+        break;
+    case DO_ALARM:
+        stage_alarm(s, w, chance, body);
+        break;
+    case DO_CANCEL:
+        stage_cancel(s, w, chance);
+        break;
+    case DO_FIRE:
+        stage_fire(s, w, chance);
+        break;
+    case DO_RETRY:
+        stage_retry(s, w, chance);
+        break;
+    case DO_DEAD:
+        stage_dead(s, w, chance);
+        break;
+    case DO_REQUEUE:
+        stage_requeue(s, w, chance);
+        break;
+    case DO_PURGE:
+        stage_purge(s, w, chance);
+        break;
+    case DO_STEP:
+        stage_step(s, w, chance, body);
+        break;
+    case DO_PAUSE:
+        stage_pause(s, w, chance);
+        break;
+    default:
+        stage_resume(s, w, chance);
+        break;
     }
 }
 
@@ -240,8 +328,8 @@ static void moment_add(crash_run *run)
     if (run->log)
         hf_log_stat(run->log, &stats);
     world_content(&run->world, &run->wanted);
-    run->moments[run->moment_count++] =
-        (moment){ run->wanted.sum, content_sorted(&run->wanted), stats.next };
+    run->moments[run->moment_count++] = (moment){ run->wanted.sum, content_sorted(&run->wanted),
+                                                  stats.next };
 }
 
 static bool is_line(const char *text, const char *line, size_t len)
@@ -289,8 +377,8 @@ static bool agrees(crash_run *run)
 static bool failed(const crash_run *run, int err)
 {
     if (mutant_used() != MUTANT_NONE) {
-        printf("the recording ends at operation %" PRIu64 ": %s (%s)\n", run->op,
-               hf_strerror(err), hf_error_detail());
+        printf("the recording ends at operation %" PRIu64 ": %s (%s)\n", run->op, hf_strerror(err),
+               hf_error_detail());
         return false; /* up to here it was recorded */
     }
     printf("%s, seed %" PRIu64 ", operation %" PRIu64 ": %s (%s)\n", run->load->name, run->seed,
@@ -324,16 +412,6 @@ static bool live(crash_run *run, uint32_t ops)
     return true;
 }
 
-static bool was_worth_it(const crash_run *run)
-{
-    const char *lacks = run->load->tightens && !run->tight ? "never came to the end of its room"
-                        : run->load->folds && !run->folds  ? "never folded"
-                                                           : NULL;
-    if (lacks && mutant_used() == MUTANT_NONE)
-        printf("%s, seed %" PRIu64 ": the workload %s\n", run->load->name, run->seed, lacks);
-    return !lacks || mutant_used() != MUTANT_NONE;
-}
-
 bool crash_run_record(crash_run *run, const workload *load, uint64_t seed, uint32_t ops,
                       const char *root)
 {
@@ -360,7 +438,7 @@ bool crash_run_record(crash_run *run, const workload *load, uint64_t seed, uint3
     /* The last operation may have failed: then it has begun, and may be there. */
     if (run->moment_count == run->op)
         moment_add(run);
-    return fine && (ops || was_worth_it(run));
+    return fine;
 }
 
 void crash_run_free(crash_run *run)

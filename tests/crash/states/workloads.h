@@ -10,26 +10,38 @@
 
 /* What an operation may be. The first ones are changes that share a group. */
 typedef enum deed {
-    DO_SEND, DO_DONE, DO_SAVE, DO_FORGET, DO_ALARM, DO_CANCEL, DO_FIRE, DO_RETRY, DO_DEAD,
-    DO_REQUEUE, DO_PURGE, DO_STEP, DO_PAUSE, DO_RESUME,
+    DO_SEND,
+    DO_DONE,
+    DO_SAVE,
+    DO_FORGET,
+    DO_ALARM,
+    DO_CANCEL,
+    DO_FIRE,
+    DO_RETRY,
+    DO_DEAD,
+    DO_REQUEUE,
+    DO_PURGE,
+    DO_STEP,
+    DO_PAUSE,
+    DO_RESUME,
     CHANGES,
     DO_FOLD = CHANGES, /* go on folding in a commit of its own */
     DO_FOLD_ALL,
-    DO_READ,           /* hold a view while groups are appended and folded */
-    DO_CLOSE,          /* cleanly, and open again */
-    DO_DIE,            /* forget everything in memory, and open again */
+    DO_READ,  /* hold a view while groups are appended and folded */
+    DO_CLOSE, /* cleanly, and open again */
+    DO_DIE,   /* forget everything in memory, and open again */
     DEEDS
 } deed;
 
 typedef struct workload {
     const char *name;
-    uint32_t    ops;        /* operations in the short size */
+    uint32_t    ops; /* operations in the short size */
     uint32_t    window, slice, body;
     uint64_t    store_max, reserve;
-    bool        creation;   /* its making is part of it */
-    bool        large;      /* its commits have many units: all subsets of up to 8 only */
-    bool        tightens;   /* it must come to the end of its room */
-    bool        folds;      /* a fold must come to its end */
+    bool        creation; /* its making is part of it */
+    bool        large;    /* its commits have many units: all subsets of up to 8 only */
+    bool        tightens; /* it must come to the end of its room */
+    bool        folds;    /* a fold must come to its end */
     uint8_t     weight[DEEDS];
 } workload;
 

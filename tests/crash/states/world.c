@@ -13,8 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const world_actors[ACTORS] = { "order/1", "order/22",  "bale/x", "bale/yy",
-                                           "counter/all", "sub-title/one of many", "z_9/0" };
+const char *const        world_actors[ACTORS] = { "order/1", "order/22",    "bale/x",
+                                                  "bale/yy", "counter/all", "sub-title/one of many",
+                                                  "z_9/0" };
 static const char *const names[NAMES] = { "due", "remind me", "x" };
 static const char *const pausables[PAUSABLES] = { "order", "order/22", "bale/x", "z_9" };
 enum { BODY_ROOM = 8192 };
@@ -50,11 +51,23 @@ static hf_entry entry_of(const letter *l)
 {
     const char *to = world_actors[l->actor];
     return (hf_entry){
-        .to = to, .to_len = (uint8_t)strlen(to), .name = l->kind,
-        .name_len = (uint8_t)strlen(l->kind), .data = hf_view("", l->len), .id = l->id,
-        .place = l->place, .due = l->due, .sent = l->sent, .died = l->died,
-        .generation = l->generation, .attempt = l->attempt, .phase = l->phase, .err = l->err,
-        .error = l->error, .error_len = (uint32_t)strlen(l->error), .from = "",
+        .to = to,
+        .to_len = (uint8_t)strlen(to),
+        .name = l->kind,
+        .name_len = (uint8_t)strlen(l->kind),
+        .data = hf_view("", l->len),
+        .id = l->id,
+        .place = l->place,
+        .due = l->due,
+        .sent = l->sent,
+        .died = l->died,
+        .generation = l->generation,
+        .attempt = l->attempt,
+        .phase = l->phase,
+        .err = l->err,
+        .error = l->error,
+        .error_len = (uint32_t)strlen(l->error),
+        .from = "",
         .flags = l->flagged ? HF_ENTRY_STEPS : 0,
     };
 }
@@ -189,7 +202,10 @@ void stage_done(stage *s, world *w, uint64_t chance)
         change_add(s, HF_OP_DONE)->letter = at; /* the log makes the entry */
         return;
     }
-    hf_entry e = { .op = HF_OP_ACK, .to = world_actors[l->actor], .id = l->id, .place = l->place,
+    hf_entry e = { .op = HF_OP_ACK,
+                   .to = world_actors[l->actor],
+                   .id = l->id,
+                   .place = l->place,
                    .flags = l->has_steps ? HF_ENTRY_PURGES : 0 };
     stage_add(s, w, &e)->letter = at;
     need(hf_group_named(&s->group, l->id));
@@ -198,7 +214,8 @@ void stage_done(stage *s, world *w, uint64_t chance)
 static held held_of(uint64_t chance, uint32_t body_max, hf_bytes *body)
 {
     *body = body_of(chance, body_max);
-    return (held){ .set = true, .len = (uint32_t)body->len,
+    return (held){ .set = true,
+                   .len = (uint32_t)body->len,
                    .bytes = content_hash(body->data, body->len) };
 }
 
@@ -237,8 +254,11 @@ void stage_alarm(stage *s, world *w, uint64_t chance, uint32_t body_max)
         return;
     now->touched = s->op;
     h.due = s->now + chance_next(&chance) % 5;
-    hf_entry e = { .op = HF_OP_ALARM, .to = world_actors[actor], .name = names[name],
-                   .due = h.due, .data = body };
+    hf_entry e = { .op = HF_OP_ALARM,
+                   .to = world_actors[actor],
+                   .name = names[name],
+                   .due = h.due,
+                   .data = body };
     change  *c = stage_add(s, w, &e);
     c->actor = actor;
     c->name = name;
@@ -268,13 +288,19 @@ void stage_fire(stage *s, world *w, uint64_t chance)
         return;
     now->touched = s->op;
     hf_bytes body = body_of(chance, 40);
-    hf_entry e = { .op = HF_OP_DUE, .to = world_actors[actor], .name = names[name],
-                   .generation = now->version, .data = body };
+    hf_entry e = { .op = HF_OP_DUE,
+                   .to = world_actors[actor],
+                   .name = names[name],
+                   .generation = now->version,
+                   .data = body };
     change  *c = stage_add(s, w, &e);
     c->actor = actor;
     c->name = name;
-    c->new = (letter){ .at = LETTER_WAITING, .actor = actor, .generation = now->version,
-                       .len = (uint32_t)body.len, .body = content_hash(body.data, body.len) };
+    c->new = (letter){ .at = LETTER_WAITING,
+                       .actor = actor,
+                       .generation = now->version,
+                       .len = (uint32_t)body.len,
+                       .body = content_hash(body.data, body.len) };
     (void)snprintf(c->new.kind, sizeof c->new.kind, "%s", names[name]);
 }
 
@@ -292,9 +318,16 @@ void stage_retry(stage *s, world *w, uint64_t chance)
     l.generation = chance_next(&chance) % 2;
     l.flagged = l.flagged || l.has_steps;
     (void)snprintf(l.error, sizeof l.error, "try %u failed", l.attempt);
-    hf_entry e = { .op = HF_OP_RETRY, .to = world_actors[l.actor], .id = l.id, .place = l.place,
-                   .attempt = l.attempt, .due = l.due, .err = l.err, .error = l.error,
-                   .phase = l.phase, .generation = l.generation,
+    hf_entry e = { .op = HF_OP_RETRY,
+                   .to = world_actors[l.actor],
+                   .id = l.id,
+                   .place = l.place,
+                   .attempt = l.attempt,
+                   .due = l.due,
+                   .err = l.err,
+                   .error = l.error,
+                   .phase = l.phase,
+                   .generation = l.generation,
                    .flags = l.has_steps ? HF_ENTRY_STEPS : 0 };
     change  *c = stage_add(s, w, &e);
     c->letter = at;
@@ -302,11 +335,10 @@ void stage_retry(stage *s, world *w, uint64_t chance)
 }
 
 /* A DEAD or REQUEUE entry carries the whole message; its body is made anew. */
-static void stage_whole(stage *s, world *w, size_t at, const letter *l, uint64_t chance,
-                        uint8_t op)
+static void stage_whole(stage *s, world *w, size_t at, const letter *l, uint64_t chance, uint8_t op)
 {
     hf_bytes body = body_of(chance, 60);
-    letter   new = *l;
+    letter new = *l;
     new.len = (uint32_t)body.len;
     new.body = content_hash(body.data, body.len);
     hf_entry e = entry_of(&new);
@@ -365,14 +397,21 @@ void stage_step(stage *s, world *w, uint64_t chance, uint32_t body_max)
         return;
     letter *l = &w->letters[at];
     l->touched = s->op;
-    step_row row = { .id = l->id, .generation = l->attempt, .number = chance_next(&chance) % 4,
+    step_row row = { .id = l->id,
+                     .generation = l->attempt,
+                     .number = chance_next(&chance) % 4,
                      .phase = (uint32_t)(chance_next(&chance) % 3) };
     (void)snprintf(row.name, sizeof row.name, "pay%u", (unsigned)row.number);
     hf_bytes body = body_of(chance, body_max);
     row.len = (uint32_t)body.len;
     row.bytes = content_hash(body.data, body.len);
-    hf_entry e = { .op = HF_OP_STEP, .id = row.id, .generation = row.generation,
-                   .place = row.number, .phase = row.phase, .name = row.name, .data = body };
+    hf_entry e = { .op = HF_OP_STEP,
+                   .id = row.id,
+                   .generation = row.generation,
+                   .place = row.number,
+                   .phase = row.phase,
+                   .name = row.name,
+                   .data = body };
     change  *c = stage_add(s, w, &e);
     c->letter = at;
     c->step = row;
@@ -423,9 +462,9 @@ static void steps_end(world *w, letter *l)
 static void step_new(world *w, const change *c)
 {
     size_t i = 0;
-    while (i < w->step_count && (w->steps[i].id != c->step.id ||
-                                 w->steps[i].generation != c->step.generation ||
-                                 w->steps[i].number != c->step.number))
+    while (i < w->step_count
+           && (w->steps[i].id != c->step.id || w->steps[i].generation != c->step.generation
+               || w->steps[i].number != c->step.number))
         i++;
     if (i == w->step_room) {
         w->step_room = w->step_room * 2 + 64;

@@ -15,10 +15,10 @@ typedef enum letter_at { LETTER_WAITING, LETTER_DEAD, LETTER_GONE } letter_at;
 
 typedef struct letter {
     letter_at at;
-    bool      named;   /* was requeued: its SEND says no more that it waits */
+    bool      named;     /* was requeued: its SEND says no more that it waits */
     bool      has_steps; /* rows of steps exist */
-    bool      flagged; /* its row says so */
-    uint64_t  touched; /* by this operation */
+    bool      flagged;   /* its row says so */
+    uint64_t  touched;   /* by this operation */
     uint64_t  id, place, sent, due, generation, died, body;
     uint32_t  attempt, phase, len, actor;
     int       err;
@@ -52,15 +52,15 @@ typedef struct change {
     bool     in_sends; /* which segment its entry lies in */
     uint32_t index;    /* there */
     size_t   letter;
-    letter   new;
+    letter new;
     uint32_t actor, name;
     held     held;
     step_row step;
 } change;
 
 typedef struct stage {
-    uint64_t   op;    /* number of the operation */
-    uint64_t   now;   /* what the clock says when it is committed */
+    uint64_t   op;  /* number of the operation */
+    uint64_t   now; /* what the clock says when it is committed */
     uint64_t   folded;
     hf_segment sends, facts;
     hf_group   group;
@@ -70,8 +70,8 @@ typedef struct stage {
 
 extern const char *const world_actors[ACTORS];
 
-void world_free(world *w);
-void world_content(const world *w, content *c);
+void   world_free(world *w);
+void   world_content(const world *w, content *c);
 size_t world_pick(const world *w, letter_at at, uint64_t op, uint64_t chance); /* SIZE_MAX: none */
 
 void stage_begin(stage *s, uint64_t op, uint64_t now, uint64_t folded);

@@ -1,0 +1,231 @@
+/* answer.c - answer from the store, with what only the engine knows laid over.
+ *
+ * Happy path of a question: recovery/ answers it from a snapshot of our own disk
+ * and asks us who runs, what is defined, how the counters stand. Of a change:
+ * recovery/ plans it from a snapshot, we commit the plan as a batch and then let
+ * memory follow. Changes come one at a time, so none is planned on what another
+ * is about to change; what turns commit meanwhile an entry cannot harm: the facts
+ * about a message that is done do nothing.
+ *
+ * Worker threads of the control socket. */
+#include "engine/answer.h"
+
+#include "recovery/change.h"
+
+#include "storage/error.h"
+#include "storage/memory.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Who runs, as it was when the question came. */
+typedef struct facts {
+    hf_engine *engine;
+    uint32_t   running;
+    uint64_t   ids[HF_STRIKE_SLOTS];
+} facts;
+
+static int compare(const void *pa, const void *pb)
+{
+    const uint64_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+static const char *type_name(void *user, uint32_t number)
+{
+    const hf_types *types = &((facts *)user)->engine->types;
+    return number < types->count ? types->kinds[number].is.name : NULL;
+}
+
+static bool defines(void *user, const char *address, size_t len)
+{
+    return hf_types_find(&((facts *)user)->engine->types, address, len) != NULL;
+}
+
+static bool runs(void *user, const hf_entry *message, uint64_t *since, bool *stuck)
+{
+    const facts *f = user;
+    *since = 0;
+    *stuck = false;
+    return f->running && bsearch(&message->id, f->ids, f->running, sizeof *f->ids, compare);
+}
+
+static bool suspect(void *user, uint64_t id, uint32_t *strikes, uint64_t *until)
+{
+    const hf_suspect *s = hf_strikes_find(&((facts *)user)->engine->strikes, id);
+    if (!s)
+        return false;
+    *strikes = s->strikes;
+    *until = s->until_ms;
+    return true;
+}
+
+static bool full(void *user)
+{
+    return atomic_load(&((facts *)user)->engine->tight);
+}
+
+static void put_stats(void *user, hf_out *row)
+{
+    hf_engine *engine = ((facts *)user)->engine;
+    hf_counters *c = &engine->count;
+    uint64_t residents = 0, bytes = 0;
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        residents += atomic_load(&engine->shards[i].residents);
+        bytes += atomic_load(&engine->shards[i].resident_bytes);
+    }
+    hf_out_text(row, "version", hf_str(hf_version()));
+    hf_out_time(row, "started", engine->opened_ms);
+    hf_out_uint(row, "accepted", atomic_load(&c->accepted));
+    hf_out_uint(row, "committed", atomic_load(&c->committed));
+    hf_out_uint(row, "failed", atomic_load(&c->failed));
+    hf_out_uint(row, "retried", atomic_load(&c->retried));
+    hf_out_uint(row, "dead", atomic_load(&c->dead));
+    hf_out_uint(row, "commits", atomic_load(&c->commits));
+    hf_out_uint(row, "bytes", atomic_load(&c->bytes));
+    hf_out_uint(row, "commit_p50_us", hf_histogram_at(&engine->journal.latency, 500));
+    hf_out_uint(row, "commit_p99_us", hf_histogram_at(&engine->journal.latency, 990));
+    hf_out_uint(row, "waiting", atomic_load(&c->waiting));
+    hf_out_uint(row, "running", atomic_load(&c->running));
+    hf_out_uint(row, "residents", residents);
+    hf_out_uint(row, "resident_bytes", bytes);
+    hf_out_uint(row, "window_max_bytes", engine->options.window);
+}
+
+static facts *gather(hf_engine *engine)
+{
+    facts *f = hf_mem_zero(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->engine = engine;
+    f->running = hf_strikes_running(&engine->strikes, f->ids, HF_STRIKE_SLOTS);
+    qsort(f->ids, f->running, sizeof *f->ids, compare);
+    return f;
+}
+
+/* ---- Changes */
+
+/* Some waiting time, ended early when the engine stops or nothing runs. */
+static uint64_t wait_for_turns(hf_engine *engine, const char *what, uint64_t wait_ms)
+{
+    (void)what;
+    for (uint64_t waited = 0; waited < wait_ms; waited += 5) {
+        struct timespec pause = { 0, 5000000 };
+        if (!atomic_load(&engine->count.running) || atomic_load(&engine->phase) != HF_LIVE)
+            break;
+        (void)nanosleep(&pause, NULL);
+    }
+    return atomic_load(&engine->count.running);
+}
+
+static int commit_facts(hf_engine *engine, hf_plan *plan)
+{
+    if (!plan->facts.count)
+        return HF_OK;
+    hf_batch *batch = hf_batch_new(engine);
+    if (!batch)
+        return hf_error(HF_ENOMEM, "a batch");
+    batch->outside = true;
+    hf_segment *ours = hf_batch_facts(batch), swap = *ours;
+    *ours = plan->facts;
+    int err = hf_journal_wait(engine, batch);
+    plan->facts = *ours;
+    *ours = swap;
+    hf_batch_free(batch);
+    return err;
+}
+
+/* What was committed is true: now memory follows. */
+static int follow(hf_engine *engine, const hf_plan *plan)
+{
+    const char *what = *plan->what ? plan->what : HF_PAUSE_ALL;
+    const uint8_t *at = plan->facts.data, *end = at ? at + plan->facts.len : at;
+    int err = HF_OK;
+    for (hf_entry e; at < end; at += hf_entry_size(&e)) {
+        if (!hf_entry_decode(at, (size_t)(end - at), &e))
+            return hf_error(HF_ECORRUPT, "an entry of a change can't be read");
+        if (e.op == HF_OP_REQUEUE || e.op == HF_OP_RETRY)
+            hf_dispatch_requeued(engine, &e);
+    }
+    if (plan->pauses)
+        err = hf_pauses_add(engine, what);
+    if (plan->resumes)
+        hf_pauses_remove(engine, what);
+    return err;
+}
+
+static int send_letters(hf_engine *engine, hf_plan *plan)
+{
+    hf_receipt *receipts = hf_mem_zero(plan->count, sizeof *receipts);
+    if (!receipts)
+        return hf_error(HF_ENOMEM, "receipts");
+    int err = hf_mail(engine, plan->letters, plan->count, receipts);
+    if (!err)
+        hf_plan_sent(plan, receipts);
+    hf_mem_free(receipts);
+    return err;
+}
+
+static int make_change(hf_answers *answers, hf_inquiry *inquiry, const char *name,
+                       hf_bytes arguments, hf_plan *plan)
+{
+    hf_engine *engine = answers->engine;
+    int err = hf_plan_make(plan, inquiry, name, arguments);
+    if (err)
+        return err;
+    if (plan->count)
+        return send_letters(engine, plan);
+    err = commit_facts(engine, plan);
+    if (!err)
+        err = follow(engine, plan);
+    return err;
+}
+
+static int change_store(hf_answers *answers, hf_inquiry *inquiry, const char *name,
+                        hf_bytes arguments, hf_control_row row, void *to)
+{
+    hf_plan plan;
+    memset(&plan, 0, sizeof plan);
+    pthread_mutex_lock(&answers->changing);
+    int err = make_change(answers, inquiry, name, arguments, &plan);
+    pthread_mutex_unlock(&answers->changing);
+    if (!err && plan.pauses)
+        hf_plan_paused(&plan, wait_for_turns(answers->engine, plan.what, plan.wait_ms));
+    if (!err)
+        err = plan.row.err ? plan.row.err : row(to, hf_out_bytes(&plan.row));
+    hf_plan_done(&plan);
+    return err;
+}
+
+/* ---- Both */
+
+void hf_answers_init(hf_answers *answers, hf_engine *engine)
+{
+    answers->engine = engine;
+    pthread_mutex_init(&answers->changing, NULL);
+}
+
+void hf_answers_done(hf_answers *answers)
+{
+    pthread_mutex_destroy(&answers->changing);
+}
+
+int hf_answer(void *user, bool change, const char *name, hf_bytes arguments, hf_control_row row,
+              void *to)
+{
+    hf_answers *answers = user;
+    hf_engine *engine = answers->engine;
+    int err = change ? hf_engine_check(engine) : HF_OK;
+    facts *f = err ? NULL : gather(engine);
+    if (!f)
+        return err ? err : hf_error(HF_ENOMEM, "an answer");
+    hf_living living = { .user = f, .type = type_name, .defines = defines, .runs = runs,
+                         .suspect = suspect, .full = full, .stats = put_stats };
+    hf_inquiry inquiry = { .disk = engine->disk, .living = &living, .source = "engine",
+                           .pid = (uint64_t)getpid(), .each = row, .user = to };
+    err = change ? change_store(answers, &inquiry, name, arguments, row, to)
+                 : hf_inquire(&inquiry, name, arguments);
+    hf_mem_free(f);
+    return err;
+}
