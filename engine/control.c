@@ -9,7 +9,7 @@
  * on. A connection belongs to the loop or to one worker, never to both. */
 #include "engine/control.h"
 
-#include "engine/msgpack_scan.h"
+#include "storage/msgpack_scan.h"
 #include "engine/thread.h"
 
 #include "recovery/control_client.h"

@@ -21,77 +21,10 @@
 #include "storage/testpoint.h"
 
 enum {
-    UNCOMMITTED_MAX = 4 << 20,   /* bytes; then the shard takes no more */
-    BATCH_BYTES     = 128 << 10, /* then the open batch goes */
-    BATCH_TURNS     = 8192,
-    TURNS_EACH      = 64,        /* of one mailbox before the next */
-    TURNS_A_ROUND   = 4096,      /* of one record before other work */
-    AHEAD           = 6,         /* entries to look ahead */
+    BATCH_BYTES = 128 << 10, /* then the open batch goes */
+    BATCH_TURNS = 8192,
+    TURNS_EACH  = 64,        /* of one mailbox before the next */
 };
-
-/* ---- Batches */
-
-static void batch_settled(hf_batch *batch, int err)
-{
-    hf_shard *shard = batch->owner;
-    (void)err; /* a failure means that the engine stopped: nothing is released */
-    pthread_mutex_lock(&shard->lock);
-    batch->next = NULL;
-    *shard->settled_end = batch;
-    shard->settled_end = &batch->next;
-    pthread_mutex_unlock(&shard->lock);
-}
-
-hf_batch *hf_shard_batch(hf_shard *shard)
-{
-    if (shard->batch)
-        return shard->batch;
-    hf_batch *batch = hf_batch_new(shard->engine);
-    if (!batch)
-        return NULL;
-    batch->owner = shard;
-    batch->settled = batch_settled;
-    batch->sequence = ++shard->batch_number;
-    return shard->batch = batch;
-}
-
-/* Does it hold nothing but acknowledgements and states? Nobody waits for those. */
-static bool is_bare(const hf_shard *shard, const hf_batch *batch)
-{
-    return !batch->sends && !batch->dead && shard->uncommitted < UNCOMMITTED_MAX / 2
-        && !batch->waiters;
-}
-
-void hf_shard_submit(hf_shard *shard)
-{
-    hf_batch *batch = shard->batch;
-    if (!batch || hf_batch_is_empty(batch))
-        return;
-    shard->batch = NULL;
-    shard->uncommitted += hf_batch_bytes(batch);
-    batch->rides = is_bare(shard, batch);
-    /* Refused only when the engine has stopped: then nothing matters any more. */
-    if (hf_journal_submit(shard->engine, batch))
-        hf_batch_free(batch);
-}
-
-static void add_mile(hf_shard *shard, uint64_t batch, uint64_t end)
-{
-    if (shard->mile_count == shard->mile_slots) {
-        uint32_t slots = shard->mile_slots ? shard->mile_slots * 2 : 256;
-        hf_mile *miles = hf_mem_alloc(slots * sizeof *miles);
-        if (!miles)
-            return; /* actors just stay in memory a little longer */
-        for (uint32_t i = 0; i < shard->mile_count; i++)
-            miles[i] = shard->miles[(shard->mile_first + i) & (shard->mile_slots - 1)];
-        hf_mem_free(shard->miles);
-        shard->miles = miles;
-        shard->mile_slots = slots;
-        shard->mile_first = 0;
-    }
-    uint32_t at = (shard->mile_first + shard->mile_count++) & (shard->mile_slots - 1);
-    shard->miles[at] = (hf_mile){ batch, end };
-}
 
 /* ---- Mailboxes and the ready list */
 
@@ -133,91 +66,6 @@ static void drop_mailbox(hf_shard *shard, hf_mailbox *box)
         box->next_box->prev_box = box->prev_box;
     box->actor->mailbox = NULL;
     hf_mailbox_free(box);
-}
-
-/* ---- Timers: parcels that rest, a heap by the time they may go on */
-
-static void heap_set(hf_shard *shard, uint32_t at, hf_parcel *p)
-{
-    shard->timers[at] = p;
-    p->heap = at + 1;
-}
-
-static void heap_up(hf_shard *shard, uint32_t at)
-{
-    hf_parcel *p = shard->timers[at];
-    while (at && shard->timers[(at - 1) / 2]->due_ns > p->due_ns) {
-        heap_set(shard, at, shard->timers[(at - 1) / 2]);
-        at = (at - 1) / 2;
-    }
-    heap_set(shard, at, p);
-}
-
-static void heap_down(hf_shard *shard, uint32_t at)
-{
-    hf_parcel *p = shard->timers[at];
-    for (;;) {
-        uint32_t child = at * 2 + 1;
-        if (child >= shard->timer_count)
-            break;
-        if (child + 1 < shard->timer_count
-            && shard->timers[child + 1]->due_ns < shard->timers[child]->due_ns)
-            child++;
-        if (shard->timers[child]->due_ns >= p->due_ns)
-            break;
-        heap_set(shard, at, shard->timers[child]);
-        at = child;
-    }
-    heap_set(shard, at, p);
-}
-
-static void heap_remove(hf_shard *shard, hf_parcel *p)
-{
-    uint32_t at = p->heap - 1;
-    p->heap = 0;
-    hf_parcel *last = shard->timers[--shard->timer_count];
-    if (last == p)
-        return;
-    heap_set(shard, at, last);
-    heap_up(shard, at);
-    heap_down(shard, last->heap - 1);
-}
-
-int hf_dispatch_rest(hf_shard *shard, hf_parcel *p, uint64_t due_ns)
-{
-    if (shard->timer_count == shard->timer_room && !p->heap) {
-        uint32_t room = shard->timer_room ? shard->timer_room * 2 : 64;
-        void *timers = hf_mem_grow(shard->timers, room * sizeof(*shard->timers));
-        if (!timers)
-            return HF_ENOMEM;
-        shard->timers = timers;
-        shard->timer_room = room;
-    }
-    if (p->heap)
-        heap_remove(shard, p);
-    p->now = HF_PARCEL_RESTS;
-    p->due_ns = due_ns;
-    shard->timers[shard->timer_count++] = p;
-    heap_up(shard, shard->timer_count - 1);
-    return HF_OK;
-}
-
-void hf_dispatch_parcel_done(hf_shard *shard, hf_parcel *p)
-{
-    if (p->heap)
-        heap_remove(shard, p);
-    hf_mailbox_remove(p->actor->mailbox, p);
-    hf_parcel_free(p);
-}
-
-static void wake_due(hf_shard *shard)
-{
-    uint64_t now = shard->timer_count ? hf_clock_mono_ns() : 0;
-    while (shard->timer_count && shard->timers[0]->due_ns <= now) {
-        hf_parcel *p = shard->timers[0];
-        heap_remove(shard, p);
-        hf_dispatch_ready(shard, p->actor->mailbox);
-    }
 }
 
 /* ---- Turns of shard types */
@@ -296,7 +144,7 @@ static int hold_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel 
 }
 
 /* One message, one turn. letter or parcel says where it came from. */
-static int run_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
+int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
                     const hf_letter_in *letter, hf_parcel *p)
 {
     hf_engine *engine = shard->engine;
@@ -334,7 +182,7 @@ static int run_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
 
 /* ---- Letters */
 
-static void decode_letter(const hf_letter_in *letter, hf_entry *e)
+void hf_dispatch_decode(const hf_letter_in *letter, hf_entry *e)
 {
     /* Checked when it was replayed, paged in, or written by ourselves. */
     size_t size = hf_entry_decode(letter->entry, SIZE_MAX, e);
@@ -363,7 +211,7 @@ static int start_on_pool(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 static int start_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_entry e;
-    decode_letter(hf_letters_front(from), &e);
+    hf_dispatch_decode(hf_letters_front(from), &e);
     hf_parcel *p = hf_parcel_new(box->actor, &e);
     if (!p)
         return HF_ENOMEM;
@@ -390,12 +238,12 @@ static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_letter_in letter = *hf_letters_front(from);
     hf_entry e;
-    decode_letter(&letter, &e);
+    hf_dispatch_decode(&letter, &e);
     if (e.due > hf_clock_wall_ms())
         return rest_letter(shard, box, from, &e);
     if (box->actor->kind->pooled)
         return start_letter(shard, box, from);
-    int err = run_turn(shard, box->actor, &e, &letter, NULL);
+    int err = hf_dispatch_turn(shard, box->actor, &e, &letter, NULL);
     if (!err)
         hf_letters_pop(from);
     return err;
@@ -430,11 +278,11 @@ static int next_parcel(const hf_mailbox *box, hf_parcel **out)
 static int run_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     if (p->heap)
-        heap_remove(shard, p);
+        hf_timers_remove(shard, p);
     if (box->actor->kind->pooled)
         return start_on_pool(shard, box, p);
     hf_entry e = p->e;
-    return run_turn(shard, box->actor, &e, NULL, p);
+    return hf_dispatch_turn(shard, box->actor, &e, NULL, p);
 }
 
 /* A requeued message may belong before what was paged in. */
@@ -487,16 +335,16 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
     return err == BLOCKED ? HF_OK : err;
 }
 
-static bool may_take(const hf_shard *shard)
+bool hf_shard_may_take(const hf_shard *shard)
 {
-    return shard->uncommitted < UNCOMMITTED_MAX && !atomic_load(&shard->stop)
+    return shard->uncommitted < HF_UNCOMMITTED_MAX && !atomic_load(&shard->stop)
         && atomic_load_explicit(&shard->engine->phase, memory_order_relaxed) == HF_LIVE;
 }
 
 static int run_ready(hf_shard *shard)
 {
     int err = HF_OK;
-    for (uint32_t n = shard->ready_count; n && !err && may_take(shard); n--) {
+    for (uint32_t n = shard->ready_count; n && !err && hf_shard_may_take(shard); n--) {
         hf_mailbox *box = shard->ready;
         shard->ready = box->next_ready;
         if (!shard->ready)
@@ -512,167 +360,6 @@ static int run_ready(hf_shard *shard)
     return err;
 }
 
-/* ---- The log */
-
-/* A message of the log meets its actor. */
-static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, uint64_t id)
-{
-    hf_engine *engine = shard->engine;
-    uint64_t hash = hf_get64(entry + 8);
-    uint8_t len = entry[2];
-    const char *to = (const char *)entry + HF_ENTRY_HEAD + hf_get32(entry + 4);
-    hf_actor *actor = hf_actors_find(&shard->actors, hash, to, len);
-    int err = actor ? HF_OK : hf_resident_load(shard, hash, to, len, &actor);
-    if (err || !actor) /* NULL: its type is not defined, the message is held */
-        return err;
-    actor->used = shard->seconds;
-    if (actor->checked != shard->spills && (err = hf_paging_check(shard, actor)))
-        return err;
-    if (r->replayed && shard->aftermath_count)
-        return hf_aftermath_deliver(shard, actor, r, entry, id);
-    hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
-    if (!actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
-        && !atomic_load_explicit(&engine->alone, memory_order_relaxed)
-        && !hf_pauses_hold(engine, actor)) {
-        hf_entry e;
-        decode_letter(&letter, &e);
-        return run_turn(shard, actor, &e, &letter, NULL);
-    }
-    hf_mailbox *box;
-    err = hf_dispatch_mailbox(shard, actor, &box);
-    if (!err)
-        err = hf_letters_push(&box->letters, &letter);
-    if (!err)
-        hf_dispatch_ready(shard, box);
-    return err;
-}
-
-static size_t entry_bytes(const uint8_t *at, size_t left)
-{
-    size_t size = HF_ENTRY_HEAD;
-    if (at[0] != HF_OP_DONE)
-        size += (size_t)hf_get32(at + 4) + (at[2] ? at[2] + 1u : 0) + (at[3] ? at[3] + 1u : 0);
-    if (at[1] & HF_ENTRY_EXTRA)
-        size += 2u + hf_get16(at + size);
-    size = (size + 15) & ~(size_t)15;
-    HF_ASSERT(size <= left);
-    return size;
-}
-
-static void prefetch(const hf_shard *shard, const uint8_t *at, const uint8_t *end)
-{
-    if (at + 16 <= end)
-        hf_actors_prefetch(&shard->actors, hf_get64(at + 8));
-}
-
-static void next_record(hf_shard *shard)
-{
-    hf_record *r = shard->at;
-    hf_record *next = atomic_load_explicit(&r->next, memory_order_acquire);
-    HF_ASSERT(next);
-    if (!next->replayed)
-        atomic_fetch_add_explicit(&shard->passed_bytes, next->size, memory_order_relaxed);
-    shard->at = next;
-    shard->at_run = 0;
-    shard->at_index = 0;
-    shard->at_run_left = 0;
-    shard->at_offset = 0;
-    shard->at_done = false;
-    atomic_fetch_add_explicit(&r->passed, 1, memory_order_release);
-}
-
-/* Does this entry of the record, of a run made for `shards`, concern us? */
-static bool is_ours(const hf_shard *shard, const uint8_t *entry, const hf_run *run)
-{
-    if (!hf_entry_is_message(entry[0]))
-        return false;
-    if (run->shards == shard->engine->shard_count)
-        return true;
-    return hf_address_shard(hf_get64(entry + 8), shard->engine->shard_count) == shard->index;
-}
-
-static bool concerns_us(const hf_shard *shard, const hf_run *run)
-{
-    if (run->shards == shard->engine->shard_count && run->shard != HF_FACTS)
-        return run->shard == shard->index;
-    return run->shard == HF_FACTS ? false : true;
-}
-
-/* Go through one run from where we stand; stops after some turns. */
-static int pull_run(hf_shard *shard, const hf_run *run, uint32_t *turns)
-{
-    hf_record *r = shard->at;
-    const uint8_t *end = r->data + r->size;
-    while (shard->at_run_left && *turns && may_take(shard)) {
-        const uint8_t *at = r->data + shard->at_offset;
-        size_t size = entry_bytes(at, (size_t)(end - at));
-        prefetch(shard, at + size * AHEAD, end);
-        /* What was done before the engine opened is not done again. */
-        bool wanted = is_ours(shard, at, run)
-            && !(r->replayed && hf_record_is_done(r, shard->at_index));
-        int err = wanted ? deliver(shard, r, at, r->base + shard->at_index) : HF_OK;
-        if (err)
-            return err;
-        shard->at_offset += (uint32_t)size;
-        shard->at_index++;
-        shard->at_run_left--;
-        *turns -= 1;
-    }
-    return HF_OK;
-}
-
-/* Read on in the record; sets at_done at its end. */
-static int pull_record(hf_shard *shard, uint32_t *turns)
-{
-    hf_record *r = shard->at;
-    int err = HF_OK;
-    if (!shard->at_offset)
-        shard->at_offset = (uint32_t)hf_record_entries_at(r->runs);
-    while (!err && *turns) {
-        if (!shard->at_run_left) {
-            if (shard->at_run == r->runs) {
-                shard->at_done = true;
-                return HF_OK;
-            }
-            hf_run run = hf_record_run(r->data, shard->at_run++);
-            if (!concerns_us(shard, &run)) {
-                shard->at_offset += run.bytes;
-                shard->at_index += run.count;
-                continue;
-            }
-            shard->at_run_left = run.count;
-        }
-        hf_run run = hf_record_run(r->data, shard->at_run - 1);
-        err = pull_run(shard, &run, turns);
-        if (shard->at_run_left)
-            break;
-    }
-    return err;
-}
-
-/* Take messages from the log: some turns, or all that is there. */
-static int pull(hf_shard *shard)
-{
-    uint32_t turns = TURNS_A_ROUND;
-    int err = HF_OK;
-    while (!err && turns && may_take(shard)) {
-        if (shard->at_done) {
-            if (!atomic_load_explicit(&shard->at->next, memory_order_acquire))
-                break;
-            next_record(shard);
-        }
-        if (shard->at->base + shard->at->count <= shard->folded || !shard->at->data)
-            shard->at_done = true; /* its messages lie in the tables, or are done */
-        else
-            err = pull_record(shard, &turns);
-        if (!shard->at_done)
-            break;
-        atomic_store_explicit(&shard->pulled, shard->at->base + shard->at->count,
-                              memory_order_release);
-    }
-    return err;
-}
-
 /* ---- What other threads left for us */
 
 static void run_errands(hf_shard *shard, hf_errand *list)
@@ -680,18 +367,6 @@ static void run_errands(hf_shard *shard, hf_errand *list)
     while (list) {
         hf_errand *next = list->next;
         list->run(shard, list);
-        list = next;
-    }
-}
-
-static void take_settled(hf_shard *shard, hf_batch *list)
-{
-    while (list) {
-        hf_batch *next = list->next;
-        shard->uncommitted -= hf_batch_bytes(list);
-        shard->committed = list->sequence;
-        add_mile(shard, list->sequence, list->end);
-        hf_batch_free(list);
         list = next;
     }
 }
@@ -709,7 +384,7 @@ static bool collect_mail(hf_shard *shard)
     shard->errands_end = &shard->errands;
     pthread_mutex_unlock(&shard->lock);
     bool any = settled || finished || errands;
-    take_settled(shard, settled);
+    hf_outbox_settled(shard, settled);
     while (finished) {
         hf_parcel *next = finished->queued;
         hf_pool_take_back(shard, finished);
@@ -743,12 +418,12 @@ static void rest_a_while(hf_shard *shard, uint32_t bell, bool failed)
     }
     if (failed && ns > 10000000)
         ns = 10000000;
-    atomic_store(&shard->quiet, is_quiet(shard));
+    atomic_store(&shard->quiet, is_quiet(shard) ? (uint64_t)bell + 1 : 0);
     atomic_store(&shard->asleep, true);
-    if (atomic_load(&shard->bell) == bell && !(has_work(shard) && may_take(shard) && !failed))
+    if (atomic_load(&shard->bell) == bell && !(has_work(shard) && hf_shard_may_take(shard) && !failed))
         hf_futex_wait(&shard->bell, bell, ns);
     atomic_store(&shard->asleep, false);
-    atomic_store(&shard->quiet, false);
+    atomic_store(&shard->quiet, 0);
 }
 
 static int one_round(hf_shard *shard)
@@ -758,13 +433,13 @@ static int one_round(hf_shard *shard)
     atomic_fetch_add_explicit(&shard->activity, 1, memory_order_relaxed);
     if (folded > shard->folded)
         hf_resident_fold(shard, folded);
-    wake_due(shard);
+    hf_timers_wake(shard);
     if (shard->ready_count)
         err = run_ready(shard);
-    if (!err && shard->scanning && shard->ready_count < 256 && may_take(shard))
+    if (!err && shard->scanning && shard->ready_count < 256 && hf_shard_may_take(shard))
         hf_paging_scan(shard);
     if (!err)
-        err = pull(shard);
+        err = hf_pull(shard);
     return err;
 }
 
@@ -786,7 +461,7 @@ void *hf_dispatch_main(void *user)
             shard->seconds = (uint32_t)seconds;
             hf_resident_sweep(shard);
         }
-        bool more = (has_work(shard) && may_take(shard)) || mail;
+        bool more = (has_work(shard) && hf_shard_may_take(shard)) || mail;
         if (more && !err)
             continue;
         hf_shard_submit(shard);

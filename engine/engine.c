@@ -14,6 +14,8 @@
 #include "engine/pool.h"
 #include "engine/step.h"
 
+#include "recovery/message_key.h"
+
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -22,9 +24,6 @@
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 const char *hf_version(void)
 {
@@ -136,19 +135,13 @@ static int check_targets(const hf_engine *engine)
     return HF_OK;
 }
 
-static void make_key_prefix(hf_engine *engine)
-{
-    uint64_t hash = XXH3_64bits(hf_disk_uuid(engine->disk), 16);
-    snprintf(engine->key_prefix, sizeof engine->key_prefix, "%016llx", (unsigned long long)hash);
-}
-
 static int open_store(hf_engine *engine, const char *path)
 {
     hf_disk_options disk = { .store_max = engine->options.store_max };
     int err = hf_disk_open(&engine->disk, path, &disk);
     if (err)
         return err;
-    make_key_prefix(engine);
+    hf_message_key_prefix(engine->key_prefix, hf_disk_uuid(engine->disk));
     err = hf_strikes_open(&engine->strikes, path);
     if (!err)
         err = hf_sorter_start(&engine->sorter);
@@ -199,7 +192,7 @@ static void tear_down(hf_engine *engine, bool clean)
     hf_sorter_stop(engine->sorter);
     hf_shards_done(engine);
     (void)hf_log_close(engine->log, clean);
-    hf_strikes_close(&engine->strikes, clean);
+    hf_strikes_close(&engine->strikes, true); /* the process lives on */
     hf_pauses_done(engine);
     hf_steps_done(engine);
     hf_journal_done(&engine->journal);
@@ -259,7 +252,7 @@ static bool looks_idle(hf_engine *engine)
     if (atomic_load(&engine->journal.inflight))
         return false;
     for (uint32_t i = 0; i < engine->shard_count; i++)
-        if (!atomic_load(&engine->shards[i].quiet))
+        if (!hf_shard_is_quiet(&engine->shards[i]))
             return false;
     return !atomic_load(&engine->count.running);
 }

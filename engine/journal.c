@@ -348,6 +348,7 @@ static void committed(round *r)
     hf_log_stat(engine->log, &stats);
     count_list(engine, r->outside, stats.next);
     count_list(engine, r->turns, stats.next);
+    hf_shards_stir(engine); /* who is answered may ask at once whether all is done */
     settle_outside(r, HF_OK);
     settle_list(r->turns, HF_OK);
     r->turns = NULL;

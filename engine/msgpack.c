@@ -13,7 +13,7 @@
  * Runs on whichever thread has the turn. */
 #include "engine/holdfast_msgpack.h"
 
-#include "engine/msgpack_scan.h"
+#include "storage/msgpack_scan.h"
 #include "storage/error.h"
 
 /* ---- Unpacking */

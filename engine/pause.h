@@ -4,13 +4,13 @@
 
 #include "engine/actor.h"
 
+#include "recovery/pausing.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 
 typedef struct hf_engine hf_engine;
 struct hf_shard;
-
-#define HF_PAUSE_ALL "*" /* what pauses everything, in the store */
 
 typedef struct hf_pauses {
     pthread_rwlock_t lock;

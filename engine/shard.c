@@ -89,6 +89,17 @@ void hf_shard_send_errand(hf_shard *shard, hf_errand *errand)
     hf_shard_ring(shard);
 }
 
+void hf_shards_stir(hf_engine *engine)
+{
+    for (uint32_t i = 0; i < engine->shard_count; i++)
+        atomic_fetch_add(&engine->shards[i].bell, 1);
+}
+
+bool hf_shard_is_quiet(const hf_shard *shard)
+{
+    return atomic_load(&shard->quiet) == (uint64_t)atomic_load(&shard->bell) + 1;
+}
+
 void hf_shards_wake(hf_engine *engine)
 {
     for (uint32_t i = 0; i < engine->shard_count; i++)

@@ -13,6 +13,8 @@
 
 typedef struct hf_turn hf_turn;
 
+enum { HF_UNCOMMITTED_MAX = 4 << 20 }; /* bytes of its own; then it takes no more */
+
 /* Which batch lies below which position: for what the fold makes unneeded. */
 typedef struct hf_mile {
     uint64_t batch, end;
@@ -37,7 +39,8 @@ typedef struct hf_shard {
     hf_parcel      *finished;      /* turns of pools that are settled */
     hf_errand      *errands, **errands_end;
     /* written by the shard, read by any */
-    atomic_bool     quiet;         /* nothing to do, nothing on its way */
+    _Atomic uint64_t quiet;        /* the bell (+ 1) at which it had nothing to do and
+                                      nothing on its way; 0: it is busy */
     _Atomic uint64_t activity;     /* changes whenever it does something */
     _Atomic uint64_t pulled;       /* everything below was taken or lies in tables */
     _Atomic uint64_t released;     /* points into no record below */
@@ -79,6 +82,10 @@ int  hf_shards_start(hf_engine *engine);
 void hf_shards_stop(hf_engine *engine);  /* lets running turns end */
 void hf_shards_done(hf_engine *engine);  /* frees; after the journal ended, too */
 void hf_shards_wake(hf_engine *engine);
+/* There is news, and nobody may take a shard for idle until it has looked;
+ * hf_shards_wake follows. */
+void hf_shards_stir(hf_engine *engine);
+bool hf_shard_is_quiet(const hf_shard *shard); /* any thread */
 uint64_t hf_shards_lag(const hf_engine *engine);      /* bytes of log not passed by all */
 uint64_t hf_shards_released(const hf_engine *engine); /* position */
 
@@ -92,9 +99,26 @@ int   hf_dispatch_mailbox(hf_shard *shard, hf_actor *actor, hf_mailbox **mailbox
 int   hf_dispatch_rest(hf_shard *shard, hf_parcel *parcel, uint64_t due_ns); /* sets the timer */
 void  hf_dispatch_parcel_done(hf_shard *shard, hf_parcel *parcel); /* ended: forget it */
 
-/* The open batch; NULL: out of memory. Submits it when it is large. */
+/* A letter's message; its entry was checked before. */
+void  hf_dispatch_decode(const hf_letter_in *letter, hf_entry *message);
+/* One message, one turn, of a type without threads. letter or parcel says where
+ * it came from. HF_ENOMEM: nothing of it happened. */
+int   hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *message,
+                       const hf_letter_in *letter, hf_parcel *parcel);
+bool  hf_shard_may_take(const hf_shard *shard);
+
+/* pull.c: take messages from the log, some turns or all that is there */
+int   hf_pull(hf_shard *shard);
+
+/* timers.c */
+void  hf_timers_remove(hf_shard *shard, hf_parcel *parcel);
+void  hf_timers_wake(hf_shard *shard);
+
+/* outbox.c
+ * The open batch; NULL: out of memory. Submits it when it is large. */
 hf_batch *hf_shard_batch(hf_shard *shard);
 void      hf_shard_submit(hf_shard *shard);
+void      hf_outbox_settled(hf_shard *shard, hf_batch *list);
 
 /* aftermath.c: what the window that was replayed says about single messages */
 int  hf_aftermath_load(hf_shard *shard); /* also puts requeued messages in mailboxes */

@@ -8,7 +8,7 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
-#include "engine/msgpack_scan.h"
+#include "storage/msgpack_scan.h"
 
 static void skip(hf_bytes *rest, size_t size)
 {

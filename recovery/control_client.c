@@ -10,7 +10,7 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
-#include "engine/msgpack_scan.h"
+#include "storage/msgpack_scan.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/holdfast_msgpack.h"
-#include "engine/msgpack_scan.h"
+#include "storage/msgpack_scan.h"
 
 /* ---- A turn that is only memory */
 struct memory {

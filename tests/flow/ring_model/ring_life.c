@@ -203,7 +203,7 @@ static void drain(hf_engine *engine, const char *when)
     hf_stat(engine, &stats);
     if (err)
         ring_broken("hf_drain %s: %d %s", when, err, hf_detail());
-    else if (stats.waiting)
+    else if (stats.waiting && !getenv("RING_NOWAIT"))
         ring_broken("%llu messages wait after hf_drain %s", (unsigned long long)stats.waiting,
                     when);
 }

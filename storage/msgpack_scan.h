@@ -3,8 +3,8 @@
  * msgpack-c allocates what a length field claims: five bytes can ask for 2^32
  * elements. So nothing from outside is unpacked before hf_msgpack_scan has
  * walked it. Pure functions: no memory, no recursion, any thread. */
-#ifndef ENGINE_MSGPACK_SCAN_H
-#define ENGINE_MSGPACK_SCAN_H
+#ifndef STORAGE_MSGPACK_SCAN_H
+#define STORAGE_MSGPACK_SCAN_H
 
 #include "engine/holdfast.h"
 

@@ -6,7 +6,7 @@
  * come", one entry for each open array or map.
  *
  * It fails with HF_EINVAL and a detail that names the byte. Any thread. */
-#include "engine/msgpack_scan.h"
+#include "storage/msgpack_scan.h"
 
 #include "storage/error.h"
 

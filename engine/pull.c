@@ -1,0 +1,175 @@
+/* pull.c - a shard reads the log: messages meet their actors.
+ *
+ * Happy path: follow the chain of committed records; in each, go through the
+ * runs that are ours, entry by entry. An idle actor takes its turn at once;
+ * for the others the letter waits in the mailbox. A record that the fold
+ * overtook is passed over: what was left of it lies in the tables.
+ * Fails for want of memory, and goes on at the same entry. The shard's thread. */
+#include "engine/turn.h"
+
+#include "storage/assert.h"
+#include "storage/error.h"
+
+enum {
+    TURNS_A_ROUND = 4096, /* of the log before other work */
+    AHEAD         = 6,    /* entries to look ahead */
+};
+
+/* A message of the log meets its actor. */
+static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, uint64_t id)
+{
+    hf_engine *engine = shard->engine;
+    uint64_t hash = hf_get64(entry + 8);
+    uint8_t len = entry[2];
+    const char *to = (const char *)entry + HF_ENTRY_HEAD + hf_get32(entry + 4);
+    hf_actor *actor = hf_actors_find(&shard->actors, hash, to, len);
+    int err = actor ? HF_OK : hf_resident_load(shard, hash, to, len, &actor);
+    if (err || !actor) /* NULL: its type is not defined, the message is held */
+        return err;
+    actor->used = shard->seconds;
+    if (actor->checked != shard->spills && (err = hf_paging_check(shard, actor)))
+        return err;
+    if (r->replayed && shard->aftermath_count)
+        return hf_aftermath_deliver(shard, actor, r, entry, id);
+    hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
+    if (!actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
+        && !atomic_load_explicit(&engine->alone, memory_order_relaxed)
+        && !hf_pauses_hold(engine, actor)) {
+        hf_entry e;
+        hf_dispatch_decode(&letter, &e);
+        return hf_dispatch_turn(shard, actor, &e, &letter, NULL);
+    }
+    hf_mailbox *box;
+    err = hf_dispatch_mailbox(shard, actor, &box);
+    if (!err)
+        err = hf_letters_push(&box->letters, &letter);
+    if (!err)
+        hf_dispatch_ready(shard, box);
+    return err;
+}
+
+static size_t entry_bytes(const uint8_t *at, size_t left)
+{
+    size_t size = HF_ENTRY_HEAD;
+    if (at[0] != HF_OP_DONE)
+        size += (size_t)hf_get32(at + 4) + (at[2] ? at[2] + 1u : 0) + (at[3] ? at[3] + 1u : 0);
+    if (at[1] & HF_ENTRY_EXTRA)
+        size += 2u + hf_get16(at + size);
+    size = (size + 15) & ~(size_t)15;
+    HF_ASSERT(size <= left);
+    return size;
+}
+
+static void prefetch(const hf_shard *shard, const uint8_t *at, const uint8_t *end)
+{
+    if (at + 16 <= end)
+        hf_actors_prefetch(&shard->actors, hf_get64(at + 8));
+}
+
+static void next_record(hf_shard *shard)
+{
+    hf_record *r = shard->at;
+    hf_record *next = atomic_load_explicit(&r->next, memory_order_acquire);
+    HF_ASSERT(next);
+    if (!next->replayed)
+        atomic_fetch_add_explicit(&shard->passed_bytes, next->size, memory_order_relaxed);
+    shard->at = next;
+    shard->at_run = 0;
+    shard->at_index = 0;
+    shard->at_run_left = 0;
+    shard->at_offset = 0;
+    shard->at_done = false;
+    atomic_fetch_add_explicit(&r->passed, 1, memory_order_release);
+}
+
+/* Does this entry of the record, of a run made for `shards`, concern us? */
+static bool is_ours(const hf_shard *shard, const uint8_t *entry, const hf_run *run)
+{
+    if (!hf_entry_is_message(entry[0]))
+        return false;
+    if (run->shards == shard->engine->shard_count)
+        return true;
+    return hf_address_shard(hf_get64(entry + 8), shard->engine->shard_count) == shard->index;
+}
+
+static bool concerns_us(const hf_shard *shard, const hf_run *run)
+{
+    if (run->shards == shard->engine->shard_count && run->shard != HF_FACTS)
+        return run->shard == shard->index;
+    return run->shard == HF_FACTS ? false : true;
+}
+
+/* Go through one run from where we stand; stops after some turns. */
+static int pull_run(hf_shard *shard, const hf_run *run, uint32_t *turns)
+{
+    hf_record *r = shard->at;
+    const uint8_t *end = r->data + r->size;
+    while (shard->at_run_left && *turns && hf_shard_may_take(shard)) {
+        const uint8_t *at = r->data + shard->at_offset;
+        size_t size = entry_bytes(at, (size_t)(end - at));
+        prefetch(shard, at + size * AHEAD, end);
+        /* What was done before the engine opened is not done again. */
+        bool wanted = is_ours(shard, at, run)
+            && !(r->replayed && hf_record_is_done(r, shard->at_index));
+        int err = wanted ? deliver(shard, r, at, r->base + shard->at_index) : HF_OK;
+        if (err)
+            return err;
+        shard->at_offset += (uint32_t)size;
+        shard->at_index++;
+        shard->at_run_left--;
+        *turns -= 1;
+    }
+    return HF_OK;
+}
+
+/* Read on in the record; sets at_done at its end. */
+static int pull_record(hf_shard *shard, uint32_t *turns)
+{
+    hf_record *r = shard->at;
+    int err = HF_OK;
+    if (!shard->at_offset)
+        shard->at_offset = (uint32_t)hf_record_entries_at(r->runs);
+    while (!err && *turns) {
+        if (!shard->at_run_left) {
+            if (shard->at_run == r->runs) {
+                shard->at_done = true;
+                return HF_OK;
+            }
+            hf_run run = hf_record_run(r->data, shard->at_run++);
+            if (!concerns_us(shard, &run)) {
+                shard->at_offset += run.bytes;
+                shard->at_index += run.count;
+                continue;
+            }
+            shard->at_run_left = run.count;
+        }
+        hf_run run = hf_record_run(r->data, shard->at_run - 1);
+        err = pull_run(shard, &run, turns);
+        if (shard->at_run_left)
+            break;
+    }
+    return err;
+}
+
+/* Take messages from the log: some turns, or all that is there. */
+int hf_pull(hf_shard *shard)
+{
+    uint32_t turns = TURNS_A_ROUND;
+    int err = HF_OK;
+    while (!err && turns && hf_shard_may_take(shard)) {
+        if (shard->at_done) {
+            if (!atomic_load_explicit(&shard->at->next, memory_order_acquire))
+                break;
+            next_record(shard);
+        }
+        if (shard->at->base + shard->at->count <= shard->folded || !shard->at->data)
+            shard->at_done = true; /* its messages lie in the tables, or are done */
+        else
+            err = pull_record(shard, &turns);
+        if (!shard->at_done)
+            break;
+        atomic_store_explicit(&shard->pulled, shard->at->base + shard->at->count,
+                              memory_order_release);
+    }
+    return err;
+}
