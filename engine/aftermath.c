@@ -162,29 +162,14 @@ const uint8_t *hf_aftermath_find(const hf_shard *shard, uint64_t id)
     return NULL;
 }
 
-int hf_aftermath_deliver(hf_shard *shard, hf_actor *actor, const hf_record *r,
-                         const uint8_t *entry, uint64_t id)
+void hf_aftermath_apply(const hf_shard *shard, hf_entry *message)
 {
-    const uint8_t *after = hf_aftermath_find(shard, id);
-    hf_entry message, retry;
-    hf_mailbox *box;
-    if (!after || after[0] != HF_OP_RETRY) {
-        hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
-        int err = hf_dispatch_mailbox(shard, actor, &box);
-        if (!err)
-            err = hf_letters_push(&box->letters, &letter);
-        if (!err)
-            hf_dispatch_ready(shard, box);
-        return err;
-    }
-    hf_entry_decode(entry, SIZE_MAX, &message);
+    const uint8_t *after = hf_aftermath_find(shard, message->id);
+    hf_entry retry;
+    if (!after || after[0] != HF_OP_RETRY)
+        return;
     hf_entry_decode(after, SIZE_MAX, &retry);
-    message.id = message.place = id;
-    message.sent = message.sent ? message.sent : r->time_ms;
-    apply_retry(&message, &retry);
-    if (actor->taken < id)
-        actor->taken = id;
-    return enter(shard, actor, &message);
+    apply_retry(message, &retry);
 }
 
 void hf_aftermath_trim(hf_shard *shard, uint64_t folded)

@@ -12,6 +12,7 @@
 
 #include "recovery/change.h"
 
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
 
@@ -19,17 +20,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Who runs, as it was when the question came. */
+/* What runs, as it was when the question came. */
 typedef struct facts {
-    hf_engine *engine;
-    uint32_t   running;
-    uint64_t   ids[HF_STRIKE_SLOTS];
+    hf_engine  *engine;
+    uint32_t    count;
+    hf_running *running;
 } facts;
 
-static int compare(const void *pa, const void *pb)
+static int compare(const void *id, const void *running)
 {
-    const uint64_t *a = pa, *b = pb;
-    return (*a > *b) - (*a < *b);
+    const uint64_t *a = id;
+    const hf_running *b = running;
+    return (*a > b->id) - (*a < b->id);
 }
 
 static const char *type_name(void *user, uint32_t number)
@@ -46,9 +48,63 @@ static bool defines(void *user, const char *address, size_t len)
 static bool runs(void *user, const hf_entry *message, uint64_t *since, bool *stuck)
 {
     const facts *f = user;
-    *since = 0;
-    *stuck = false;
-    return f->running && bsearch(&message->id, f->ids, f->running, sizeof *f->ids, compare);
+    const hf_running *r = NULL;
+    if (f->count)
+        r = bsearch(&message->id, f->running, f->count, sizeof *r, compare);
+    *since = r ? r->since_ms : 0;
+    *stuck = r && r->stuck;
+    return r != NULL;
+}
+
+/* ---- Is it in memory? Only its shard's thread can say. */
+
+enum { RESIDENT_WAIT_MS = 100 }; /* a shard in a long turn does not answer */
+
+typedef struct resident_errand {
+    hf_errand  errand;
+    atomic_int users;  /* who asks, and the shard; the last one frees it */
+    atomic_int answer; /* 0: none yet, 1: it is not, 2: it is */
+    uint64_t   hash;
+    size_t     len;
+    char       address[];
+} resident_errand;
+
+static void leave_errand(resident_errand *r)
+{
+    if (atomic_fetch_sub(&r->users, 1) == 1)
+        hf_mem_free(r);
+}
+
+static void look_for_actor(hf_shard *shard, hf_errand *errand)
+{
+    resident_errand *r = (resident_errand *)errand;
+    const hf_actor *actor = hf_actors_find(&shard->actors, r->hash, r->address, r->len);
+    atomic_store(&r->answer, actor ? 2 : 1);
+    leave_errand(r);
+}
+
+static bool resident(void *user, const char *address, bool *is)
+{
+    hf_engine *engine = ((facts *)user)->engine;
+    size_t len = strlen(address);
+    resident_errand *r = hf_mem_zero(1, sizeof *r + len + 1);
+    if (!r)
+        return false;
+    r->errand.run = look_for_actor;
+    r->hash = hf_address_hash(engine->seed, address, len);
+    r->len = len;
+    memcpy(r->address, address, len + 1);
+    atomic_init(&r->users, 2);
+    hf_shard_send_errand(&engine->shards[hf_address_shard(r->hash, engine->shard_count)],
+                         &r->errand);
+    for (int i = 0; !atomic_load(&r->answer) && i < RESIDENT_WAIT_MS * 5; i++) {
+        struct timespec pause = { 0, 200000 };
+        (void)nanosleep(&pause, NULL);
+    }
+    int answer = atomic_load(&r->answer);
+    leave_errand(r);
+    *is = answer == 2;
+    return answer != 0;
 }
 
 static bool suspect(void *user, uint64_t id, uint32_t *strikes, uint64_t *until)
@@ -93,30 +149,38 @@ static void put_stats(void *user, hf_out *row)
     hf_out_uint(row, "window_max_bytes", engine->options.window);
 }
 
-static facts *gather(hf_engine *engine)
+static int gather(facts *f, const hf_answers *answers)
 {
-    facts *f = hf_mem_zero(1, sizeof *f);
-    if (!f)
-        return NULL;
-    f->engine = engine;
-    f->running = hf_strikes_running(&engine->strikes, f->ids, HF_STRIKE_SLOTS);
-    qsort(f->ids, f->running, sizeof *f->ids, compare);
-    return f;
+    f->engine = answers->engine;
+    hf_mem_free(f->running);
+    f->count = hf_watch_look(answers->watch, &f->running);
+    return f->running ? HF_OK : hf_error(HF_ENOMEM, "an answer");
 }
 
 /* ---- Changes */
 
-/* Some waiting time, ended early when the engine stops or nothing runs. */
-static uint64_t wait_for_turns(hf_engine *engine, const char *what, uint64_t wait_ms)
+/* Wait until no turn runs of what was paused, at most wait_ms; tells how many do. */
+static int wait_for_turns(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_plan *plan)
 {
-    (void)what;
-    for (uint64_t waited = 0; waited < wait_ms; waited += 5) {
-        struct timespec pause = { 0, 5000000 };
-        if (!atomic_load(&engine->count.running) || atomic_load(&engine->phase) != HF_LIVE)
+    uint64_t start = hf_clock_mono_ns(), step_ms = 2, running = 0;
+    int err = HF_OK;
+    for (;;) {
+        err = gather(f, answers);
+        if (!err && f->count)
+            err = hf_plan_running(inquiry, plan->what, &running);
+        else
+            running = 0;
+        uint64_t waited = (hf_clock_mono_ns() - start) / 1000000;
+        if (err || !running || waited >= plan->wait_ms
+            || atomic_load(&answers->engine->phase) != HF_LIVE)
             break;
+        uint64_t left = plan->wait_ms - waited;
+        struct timespec pause = { 0, (long)(left < step_ms ? left : step_ms) * 1000000 };
         (void)nanosleep(&pause, NULL);
+        step_ms = step_ms < 64 ? step_ms * 2 : step_ms; /* each look may be long */
     }
-    return atomic_load(&engine->count.running);
+    hf_plan_paused(plan, running);
+    return err;
 }
 
 static int commit_facts(hf_engine *engine, hf_plan *plan)
@@ -182,8 +246,8 @@ static int make_change(hf_answers *answers, hf_inquiry *inquiry, const char *nam
     return err;
 }
 
-static int change_store(hf_answers *answers, hf_inquiry *inquiry, const char *name,
-                        hf_bytes arguments, hf_control_row row, void *to)
+static int change_store(hf_answers *answers, hf_inquiry *inquiry, facts *f, const char *name,
+                        hf_bytes arguments)
 {
     hf_plan plan;
     memset(&plan, 0, sizeof plan);
@@ -191,18 +255,20 @@ static int change_store(hf_answers *answers, hf_inquiry *inquiry, const char *na
     int err = make_change(answers, inquiry, name, arguments, &plan);
     pthread_mutex_unlock(&answers->changing);
     if (!err && plan.pauses)
-        hf_plan_paused(&plan, wait_for_turns(answers->engine, plan.what, plan.wait_ms));
+        err = wait_for_turns(answers, inquiry, f, &plan);
     if (!err)
-        err = plan.row.err ? plan.row.err : row(to, hf_out_bytes(&plan.row));
+        err = plan.row.err ? plan.row.err
+                           : inquiry->each(inquiry->user, hf_out_bytes(&plan.row));
     hf_plan_done(&plan);
     return err;
 }
 
 /* ---- Both */
 
-void hf_answers_init(hf_answers *answers, hf_engine *engine)
+void hf_answers_init(hf_answers *answers, hf_engine *engine, hf_watch *watch)
 {
     answers->engine = engine;
+    answers->watch = watch;
     pthread_mutex_init(&answers->changing, NULL);
 }
 
@@ -216,16 +282,19 @@ int hf_answer(void *user, bool change, const char *name, hf_bytes arguments, hf_
 {
     hf_answers *answers = user;
     hf_engine *engine = answers->engine;
+    facts f = { 0 };
     int err = change ? hf_engine_check(engine) : HF_OK;
-    facts *f = err ? NULL : gather(engine);
-    if (!f)
-        return err ? err : hf_error(HF_ENOMEM, "an answer");
-    hf_living living = { .user = f, .type = type_name, .defines = defines, .runs = runs,
-                         .suspect = suspect, .full = full, .stats = put_stats };
+    if (!err)
+        err = gather(&f, answers);
+    if (err)
+        return err;
+    hf_living living = { .user = &f, .type = type_name, .defines = defines, .runs = runs,
+                         .resident = resident, .suspect = suspect, .full = full,
+                         .stats = put_stats };
     hf_inquiry inquiry = { .disk = engine->disk, .living = &living, .source = "engine",
                            .pid = (uint64_t)getpid(), .each = row, .user = to };
-    err = change ? change_store(answers, &inquiry, name, arguments, row, to)
+    err = change ? change_store(answers, &inquiry, &f, name, arguments)
                  : hf_inquire(&inquiry, name, arguments);
-    hf_mem_free(f);
+    hf_mem_free(f.running);
     return err;
 }

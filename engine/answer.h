@@ -4,13 +4,15 @@
 
 #include "engine/control.h"
 #include "engine/engine.h"
+#include "engine/watch.h"
 
 typedef struct hf_answers {
     hf_engine      *engine;
+    hf_watch       *watch;
     pthread_mutex_t changing; /* one change at a time, from its snapshot to its commit */
 } hf_answers;
 
-void hf_answers_init(hf_answers *answers, hf_engine *engine);
+void hf_answers_init(hf_answers *answers, hf_engine *engine, hf_watch *watch);
 void hf_answers_done(hf_answers *answers);
 
 /* A hf_control_answer; user: hf_answers. Any thread that may wait for the disk. */

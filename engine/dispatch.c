@@ -13,6 +13,7 @@
 
 #include "engine/pause.h"
 #include "engine/pool.h"
+#include "engine/suspect.h"
 
 #include "storage/assert.h"
 #include "storage/clock.h"
@@ -76,6 +77,18 @@ static uint64_t due_ns_of(uint64_t due_ms)
     return hf_clock_mono_ns() + (due_ms > now ? (due_ms - now) * 1000000 : 0);
 }
 
+/* What the turn saved is the actor's state from now on. */
+static int take_state(hf_shard *shard, const hf_turn *turn, hf_actor *actor)
+{
+    if (turn->forgot)
+        return hf_actor_set_state(&shard->actors, actor, hf_view(NULL, 0));
+    if (!turn->saved)
+        return HF_OK;
+    const uint8_t *save = hf_batch_facts(turn->batch)->data + turn->save_at;
+    return hf_actor_set_state(&shard->actors, actor,
+                              hf_view(save + HF_ENTRY_HEAD, hf_get32(save + 4)));
+}
+
 /* The turn stands: what it saved is the actor's state, its message is done. */
 static int keep_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, const hf_letter_in *letter)
 {
@@ -85,13 +98,8 @@ static int keep_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, const hf_l
         err = hf_batch_done(batch, letter->id);
     else
         err = hf_outcome_ack(batch, turn->e);
-    if (!err && turn->saved) {
-        const uint8_t *save = hf_batch_facts(batch)->data + turn->save_at;
-        err = hf_actor_set_state(&shard->actors, actor,
-                                 hf_view(save + HF_ENTRY_HEAD, hf_get32(save + 4)));
-    } else if (!err && turn->forgot) {
-        err = hf_actor_set_state(&shard->actors, actor, hf_view(NULL, 0));
-    }
+    if (!err)
+        err = take_state(shard, turn, actor);
     if (err)
         return err;
     batch->turns++;
@@ -112,6 +120,8 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
         return err;
     p->shard = shard;
     err = hf_outcome_failed(turn, p, &due_ms);
+    if (!err)
+        err = take_state(shard, turn, actor); /* the failed hook's */
     if (err) {
         if (fresh)
             hf_parcel_free(p);
@@ -174,10 +184,50 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     if (turn->scratch)
         hf_turn_end(turn);
     shard->slot->id = 0;
+    if (hf_suspects_any(engine))
+        hf_suspect_ended(engine, e->id);
     if (!err && (batch->turns >= BATCH_TURNS || hf_batch_facts(batch)->len >= BATCH_BYTES
                  || batch->sends >= BATCH_TURNS / 8))
         hf_shard_submit(shard);
     return err;
+}
+
+enum { BLOCKED = 1 };
+
+/* It killed the process too often. Steps it began are undone first. */
+static int bury_suspect(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
+{
+    static const char why[] = "killed the process";
+    hf_turn *turn = shard->turn;
+    hf_batch *batch = hf_shard_batch(shard);
+    bool undo = box->actor->kind->is.undo && !p->e.phase;
+    if (!batch)
+        return HF_ENOMEM;
+    p->shard = shard;
+    turn->parcel = p;
+    hf_turn_begin(turn, box->actor->kind, batch, &p->e, hf_view(NULL, 0));
+    p->e.attempt++;
+    int err = undo ? hf_parcel_note(p, HF_EDEAD, why, hf_clock_wall_ms())
+                   : hf_outcome_dead(turn, p, why);
+    if (!err && undo) {
+        p->e.phase = 1;
+        err = hf_outcome_retry(batch, &p->e);
+    }
+    if (err) {
+        p->e.attempt--;
+        hf_turn_cut(turn);
+        return err;
+    }
+    box->actor->batch = batch->sequence;
+    if (box->actor->taken < p->e.place)
+        box->actor->taken = p->e.place;
+    if (undo) {
+        hf_suspect_ended(shard->engine, p->e.id);
+        return hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+    }
+    hf_suspect_buried(shard, p->e.id, batch->sequence);
+    hf_dispatch_parcel_done(shard, p);
+    return HF_OK;
 }
 
 /* ---- Letters */
@@ -193,11 +243,18 @@ void hf_dispatch_decode(const hf_letter_in *letter, hf_entry *e)
         e->sent = letter->time_ms;
 }
 
+/* With what the window that was replayed says about it since. */
+static void open_letter(const hf_shard *shard, const hf_letter_in *letter, hf_entry *e)
+{
+    hf_dispatch_decode(letter, e);
+    if (shard->aftermath_count && !letter->page)
+        hf_aftermath_apply(shard, e);
+}
+
 static int start_on_pool(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     p->shard = shard;
     p->now = HF_PARCEL_RUNS;
-    p->started_ns = 0;
     p->more = box->letters.count || box->paged.count || box->actor->rows;
     box->running++;
     shard->runs_outside++;
@@ -211,7 +268,7 @@ static int start_on_pool(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 static int start_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_entry e;
-    hf_dispatch_decode(hf_letters_front(from), &e);
+    open_letter(shard, hf_letters_front(from), &e);
     hf_parcel *p = hf_parcel_new(box->actor, &e);
     if (!p)
         return HF_ENOMEM;
@@ -234,13 +291,39 @@ static int rest_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from, const
     return hf_dispatch_rest(shard, p, due_ns_of(e->due));
 }
 
+/* It may have killed the process: does it wait, die, or (BLOCKED) run? */
+static int check_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
+{
+    uint64_t wait_ns;
+    switch (hf_suspect_judge(shard->engine, box->actor->kind, &p->e, &wait_ns)) {
+    case HF_MAY_RUN:   return BLOCKED;
+    case HF_MUST_WAIT: return hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait_ns);
+    default:           return bury_suspect(shard, box, p);
+    }
+}
+
+static int check_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from, const hf_entry *e)
+{
+    if (!hf_strikes_find(&shard->engine->strikes, e->id))
+        return BLOCKED;
+    int err = rest_letter(shard, box, from, e); /* as a parcel it is judged */
+    if (!err)
+        hf_dispatch_ready(shard, box);
+    return err;
+}
+
 static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_letter_in letter = *hf_letters_front(from);
     hf_entry e;
-    hf_dispatch_decode(&letter, &e);
+    open_letter(shard, &letter, &e);
     if (e.due > hf_clock_wall_ms())
         return rest_letter(shard, box, from, &e);
+    if (hf_suspects_any(shard->engine)) {
+        int checked = check_letter(shard, box, from, &e);
+        if (checked != BLOCKED)
+            return checked;
+    }
     if (box->actor->kind->pooled)
         return start_letter(shard, box, from);
     int err = hf_dispatch_turn(shard, box->actor, &e, &letter, NULL);
@@ -250,8 +333,6 @@ static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 }
 
 /* ---- Mailboxes */
-
-enum { BLOCKED = 1 };
 
 /* The first parcel that may run; BLOCKED if one that may not holds up the rest. */
 static int next_parcel(const hf_mailbox *box, hf_parcel **out)
@@ -279,6 +360,11 @@ static int run_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     if (p->heap)
         hf_timers_remove(shard, p);
+    if (hf_suspects_any(shard->engine)) {
+        int checked = check_parcel(shard, box, p);
+        if (checked != BLOCKED)
+            return checked;
+    }
     if (box->actor->kind->pooled)
         return start_on_pool(shard, box, p);
     hf_entry e = p->e;
@@ -303,18 +389,18 @@ static int step_mailbox(hf_shard *shard, hf_mailbox *box)
     int err = next_parcel(box, &p);
     if (err)
         return err;
+    /* Rows first: `taken` must never pass one that was not looked at. */
+    if (!box->paged.count && actor->rows) {
+        err = hf_paging_fill(shard, actor);
+        if (err || (!box->paged.count && actor->rows))
+            return err; /* a page of rows that have ended; look further */
+        if (actor->damaged)
+            return BLOCKED;
+    }
     if (p && comes_first(box, p))
         return run_parcel(shard, box, p);
-    if (!box->paged.count && actor->rows)
-        err = hf_paging_fill(shard, actor);
-    if (err)
-        return err;
     if (box->paged.count)
         return run_letter(shard, box, &box->paged);
-    if (actor->rows)
-        return HF_OK; /* a page of rows that have ended; look further */
-    if (p)
-        return run_parcel(shard, box, p);
     if (box->letters.count)
         return run_letter(shard, box, &box->letters);
     return BLOCKED;
@@ -323,11 +409,13 @@ static int step_mailbox(hf_shard *shard, hf_mailbox *box)
 static int run_mailbox(hf_shard *shard, hf_mailbox *box)
 {
     int err = HF_OK;
-    uint64_t alone = atomic_load_explicit(&shard->engine->alone, memory_order_relaxed);
-    if (alone && alone != box->actor->hash)
-        return BLOCKED;
-    for (int i = 0; !err && i < TURNS_EACH; i++)
-        err = step_mailbox(shard, box);
+    bool may = true;
+    for (int i = 0; !err && i < TURNS_EACH && may; i++) {
+        may = !hf_suspects_any(shard->engine)
+            || hf_suspects_let_run(shard->engine, box->actor->hash);
+        if (may)
+            err = step_mailbox(shard, box);
+    }
     if (err == BLOCKED && hf_mailbox_is_empty(box) && !box->ready)
         drop_mailbox(shard, box);
     else if (err != BLOCKED)
@@ -367,6 +455,7 @@ static void run_errands(hf_shard *shard, hf_errand *list)
     while (list) {
         hf_errand *next = list->next;
         list->run(shard, list);
+        atomic_fetch_sub(&shard->errand_count, 1);
         list = next;
     }
 }

@@ -13,7 +13,9 @@
 #include "engine/loop.h"
 #include "engine/pool.h"
 #include "engine/step.h"
+#include "engine/suspect.h"
 
+#include "recovery/control_client.h"
 #include "recovery/message_key.h"
 
 #include "storage/clock.h"
@@ -135,14 +137,35 @@ static int check_targets(const hf_engine *engine)
     return HF_OK;
 }
 
+/* A tool that changes a store has its lock for one batch at a time: worth waiting
+ * for. An engine is not, and that is who answers. */
+static int open_disk(hf_engine *engine, const char *path)
+{
+    enum { WAIT_MS = 3000 };
+    hf_disk_options options = { .store_max = engine->options.store_max };
+    uint64_t start = hf_clock_mono_ns();
+    for (;;) {
+        struct timespec pause = { 0, 5000000 };
+        int fd, err = hf_disk_open(&engine->disk, path, &options);
+        if (err != HF_EBUSY || hf_clock_mono_ns() - start > WAIT_MS * UINT64_C(1000000))
+            return err;
+        if (hf_control_connect(&fd, path) == HF_OK) {
+            (void)close(fd);
+            return err;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static int open_store(hf_engine *engine, const char *path)
 {
-    hf_disk_options disk = { .store_max = engine->options.store_max };
-    int err = hf_disk_open(&engine->disk, path, &disk);
+    int err = open_disk(engine, path);
     if (err)
         return err;
     hf_message_key_prefix(engine->key_prefix, hf_disk_uuid(engine->disk));
     err = hf_strikes_open(&engine->strikes, path);
+    if (!err)
+        hf_suspects_init(engine);
     if (!err)
         err = hf_sorter_start(&engine->sorter);
     if (err)
@@ -161,6 +184,11 @@ static int open_store(hf_engine *engine, const char *path)
     hf_log_stat(engine->log, &stats);
     engine->seed = hf_log_seed(engine->log);
     engine->first_id = stats.next;
+    const hf_window *w = hf_log_window(engine->log);
+    if (w->count) {
+        const hf_record *last = hf_window_at(w, w->count - 1);
+        atomic_store(&engine->published, last->base + last->count);
+    }
     err = hf_backlog_count(engine);
     if (!err)
         err = hf_steps_load(engine);
@@ -170,6 +198,8 @@ static int open_store(hf_engine *engine, const char *path)
 static int start_threads(hf_engine *engine)
 {
     int err = hf_callbacks_start(&engine->callbacks, engine->options.loop);
+    if (!err)
+        err = hf_shards_make(engine);
     if (!err)
         err = hf_pools_start(engine);
     if (!err)

@@ -44,8 +44,12 @@ struct hf_engine {
     /* any thread */
     _Atomic(int) phase;        /* hf_phase */
     _Atomic(int) stop_err;     /* why it stopped by itself */
+    _Atomic uint64_t published; /* all below it may be seen by the shards */
     atomic_bool tight;         /* turns that send are held: no room */
     _Atomic uint64_t alone;    /* hash of the only actor that may run; 0: all */
+    _Atomic uint64_t alone_since; /* ns; see suspect.c */
+    _Atomic uint64_t was_alone;   /* id of a suspect that could not be alone in time */
+    atomic_uint suspects;      /* messages that may have killed the process */
     hf_counters count;
     hf_shelf    shelf;
     hf_callbacks callbacks;

@@ -24,6 +24,7 @@
 
 enum {
     RIDE_NS       = 10 * 1000 * 1000,
+    PACE_NS       = 20 * 1000 * 1000,
     GROUP_MAX     = 4 << 20,        /* bytes from outside in one commit */
     QUEUE_MAX     = 16 << 20,       /* bytes from outside on their way */
     STUCK_NS      = 10 * 1000 * 1000,
@@ -209,17 +210,23 @@ typedef struct round {
     uint64_t   released;  /* by the shards, before the turns were taken */
 } round;
 
-/* While shards are far behind, outsiders come in only every 20 ms: what isn't
- * worked on before the window is folded costs many times as much. */
-static bool paced(hf_engine *engine)
+/* How many bytes of outsiders may come in now. While shards lag they come slower and
+ * fewer: what isn't worked on before the window is folded costs many times as much.
+ * With half as much again as the budget in the window nobody comes in. */
+static uint64_t allowance(hf_engine *engine)
 {
     hf_journal *j = &engine->journal;
-    uint64_t now = hf_clock_mono_ns();
-    if (hf_shards_lag(engine) < engine->options.window / 4 || now - j->paced_ns > 20000000) {
-        j->paced_ns = now;
-        return false;
-    }
-    return true;
+    uint64_t window = engine->options.window, lag = hf_shards_lag(engine);
+    uint64_t since = hf_clock_mono_ns() - j->paced_ns;
+    hf_log_stats stats;
+    hf_log_stat(engine->log, &stats);
+    if (stats.bytes > window + window / 2)
+        return 0;
+    if (lag < window / 8)
+        return GROUP_MAX;
+    if (lag < window / 4)
+        return since > PACE_NS / 4 ? GROUP_MAX / 4 : 0;
+    return since > PACE_NS ? GROUP_MAX / 4 : 0;
 }
 
 /* Take what waits: all turns, and outsiders up to a limit. Under the lock. */
@@ -232,8 +239,9 @@ static void take(hf_engine *engine, round *r)
     r->turns = j->turns;
     j->turns = NULL;
     j->turns_end = &j->turns;
-    if (j->outside && !paced(engine)) {
-        while (j->outside && (r->outside_bytes < GROUP_MAX || !r->outside)) {
+    uint64_t allowed = j->outside ? allowance(engine) : 0;
+    if (allowed) {
+        while (j->outside && (r->outside_bytes < allowed || !r->outside)) {
             hf_batch *b = j->outside;
             j->outside = b->next;
             r->outside_bytes += hf_batch_bytes(b);
@@ -341,13 +349,18 @@ static void count_list(hf_engine *engine, hf_batch *b, uint64_t end)
 static void committed(round *r)
 {
     hf_engine *engine = r->engine;
+    hf_journal *j = &engine->journal;
     hf_log_stats stats;
     HF_TESTPOINT("journal.committed");
     atomic_fetch_add_explicit(&engine->count.commits, 1, memory_order_relaxed);
     hf_histogram_add(&engine->journal.latency, (hf_clock_mono_ns() - r->started) / 1000);
     hf_log_stat(engine->log, &stats);
+    if (r->outside)
+        j->paced_ns = hf_clock_mono_ns();
     count_list(engine, r->outside, stats.next);
     count_list(engine, r->turns, stats.next);
+    /* Before anyone is told: who then drains must not find the shards idle still. */
+    atomic_store(&engine->published, stats.next);
     hf_shards_stir(engine); /* who is answered may ask at once whether all is done */
     settle_outside(r, HF_OK);
     settle_list(r->turns, HF_OK);
@@ -499,7 +512,7 @@ static bool wait_for_work(hf_engine *engine, bool folding)
 {
     hf_journal *j = &engine->journal;
     uint64_t now = hf_clock_mono_ns(), until = 0;
-    if (j->stop || (j->urgent && !j->stuck && (j->turns || !paced(engine))))
+    if (j->stop || (j->urgent && !j->stuck && (j->turns || allowance(engine))))
         return true;
     if (j->ride_until && now >= j->ride_until)
         return true;
@@ -517,7 +530,7 @@ static bool wait_for_work(hf_engine *engine, bool folding)
         pthread_cond_wait(&j->wake, &j->lock);
     }
     j->asleep = false;
-    return j->stop || j->urgent || j->stuck || (j->ride_until && hf_clock_mono_ns() >= j->ride_until);
+    return j->stop || (j->urgent && (j->turns || allowance(engine))) || j->stuck || (j->ride_until && hf_clock_mono_ns() >= j->ride_until);
 }
 
 /* LMDB allocates and frees the pages of each transaction. glibc would give the
@@ -537,7 +550,8 @@ static void *journal_main(void *user)
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);
-        bool folding = stats.folding && !hf_log_state(engine->log);
+        bool folding = (stats.folding || stats.bytes >= engine->options.window * 3 / 4)
+            && !hf_log_state(engine->log);
         pthread_mutex_lock(&j->lock);
         bool work = wait_for_work(engine, folding);
         bool stop = j->stop && !j->outside && !j->turns;

@@ -24,7 +24,7 @@ typedef struct hf_journal {
     bool            started;
     hf_group        group;
     hf_batch       *stuck;      /* turns that found no room: again before others */
-    uint64_t        paced_ns;   /* when outsiders were last let in while shards lag */
+    uint64_t        paced_ns;   /* when outsiders were last let in */
     bool            starved;    /* told the log that there is no room */
     /* any thread */
     atomic_uint     gate[2];    /* senders of even and odd groups sleep here */

@@ -101,7 +101,6 @@ hf_parcel *hf_parcel_new(hf_actor *actor, const hf_entry *message)
     p->e.sent = message->sent;
     p->bytes = bytes;
     p->actor = actor;
-    atomic_init(&p->cancelled, false);
     return p;
 }
 

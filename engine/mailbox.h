@@ -61,12 +61,10 @@ typedef struct hf_parcel {
     uint32_t          save_at;
     bool              saved, forgot;
     uint64_t          due_ns;    /* when it may go on, engine time */
-    uint64_t          started_ns;
     uint32_t          heap;      /* index in the shard's timers + 1; 0: none */
     hf_parcel_now     now;
-    bool              reported;  /* as stuck */
     bool              more;      /* others wait behind it */
-    atomic_bool       cancelled;
+    bool              requeued;  /* in this run, from the dead */
 } hf_parcel;
 
 struct hf_mailbox {

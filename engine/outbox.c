@@ -6,7 +6,7 @@
  * then nothing of it matters any more. The shard's thread. */
 #include "engine/shard.h"
 
-#include "engine/engine.h"
+#include "engine/suspect.h"
 
 #include "storage/memory.h"
 
@@ -78,6 +78,8 @@ void hf_outbox_settled(hf_shard *shard, hf_batch *list)
         hf_batch *next = list->next;
         shard->uncommitted -= hf_batch_bytes(list);
         shard->committed = list->sequence;
+        if (shard->burial_count)
+            hf_suspects_committed(shard);
         add_mile(shard, list->sequence, list->end);
         hf_batch_free(list);
         list = next;

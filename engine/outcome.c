@@ -113,7 +113,7 @@ uint64_t hf_outcome_pause(const hf_type *type, uint32_t attempt)
 }
 
 /* What the hook stages commits with the failure; if it can't, it is cut off. */
-static void run_failed_hook(hf_turn *turn, const hf_entry *m)
+static void run_failed_hook(hf_turn *turn, const hf_entry *m, bool dead)
 {
     turn->err = HF_OK;
     if (!turn->kind->is.failed)
@@ -122,8 +122,8 @@ static void run_failed_hook(hf_turn *turn, const hf_entry *m)
     turn->msg.err = m->err;
     turn->msg.error = m->error;
     turn->msg.attempt = m->attempt;
-    turn->msg.retry = m->due;
-    turn->msg.status = m->due ? HF_RETRYING : HF_DEAD;
+    turn->msg.retry = dead ? 0 : m->due;
+    turn->msg.status = dead ? HF_DEAD : HF_RETRYING;
     turn->kind->is.failed(turn, &turn->msg);
     if (turn->err) {
         hf_engine_log(turn->engine, HF_WARN, "%s: what its failed hook staged is dropped: %s",
@@ -162,7 +162,7 @@ int hf_outcome_failed(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
     if (undo)
         m->phase = 1;
     m->due = *due_ms = undo ? now : dead ? 0 : now + hf_outcome_pause(type, m->attempt);
-    run_failed_hook(turn, m);
+    run_failed_hook(turn, m, dead);
     atomic_fetch_add_explicit(&count->failed, 1, memory_order_relaxed);
     if (!dead || undo) {
         atomic_fetch_add_explicit(&count->retried, 1, memory_order_relaxed);

@@ -11,12 +11,15 @@
 #include "engine/pool.h"
 
 #include "engine/step.h"
+#include "engine/suspect.h"
 #include "engine/thread.h"
 #include "engine/turn.h"
 
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+
+#include <time.h>
 
 typedef struct hf_pool_thread {
     hf_pool        *pool;
@@ -74,16 +77,19 @@ static int end_turn(hf_turn *turn, hf_parcel *p, bool stands)
         p->end = HF_END_HELD;
         return HF_OK;
     }
-    if (!stands || turn->undoing)
-        return hf_step_outcome(turn, p, stands);
-    /* Begun before the last open, maybe: whatever steps there are go with it. */
-    if (p->e.id < turn->engine->first_id)
-        p->e.flags |= HF_ENTRY_STEPS;
-    int err = hf_outcome_ack(turn->batch, &p->e);
+    int err;
+    if (!stands || turn->undoing) {
+        err = hf_step_outcome(turn, p, stands);
+    } else {
+        /* Begun before the last open, maybe: whatever steps there are go with it. */
+        if (p->e.id < turn->engine->first_id)
+            p->e.flags |= HF_ENTRY_STEPS;
+        err = hf_outcome_ack(turn->batch, &p->e);
+        turn->batch->turns = 1;
+        p->end = HF_END_DONE;
+    }
     if (err)
         return err;
-    turn->batch->turns = 1;
-    p->end = HF_END_DONE;
     p->saved = turn->saved;
     p->forgot = turn->forgot;
     p->save_at = turn->save_at;
@@ -102,9 +108,9 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
         give_back(p);
         return;
     }
+    atomic_store(&turn->began_ns, hf_clock_mono_ns());
     t->slot->hash = p->e.hash;
     t->slot->id = p->e.id;
-    p->started_ns = hf_clock_mono_ns();
     turn->parcel = p;
     turn->msg.worker = t->number;
     hf_turn_begin(turn, t->pool->kind, batch, &p->e,
@@ -116,6 +122,8 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
         p->end = HF_END_HELD;
     }
     t->slot->id = 0;
+    if (hf_suspects_any(engine))
+        hf_suspect_ended(engine, p->e.id);
     hf_turn_end(turn);
     turn->parcel = NULL;
     batch->owner = p;
@@ -127,20 +135,46 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
         (void)hf_journal_submit(engine, batch);
 }
 
+/* The first that may run: all may, but when a suspect runs alone. Under the lock. */
+static hf_parcel *take_parcel(hf_pool *pool)
+{
+    hf_parcel **link = &pool->queue;
+    while (*link && hf_suspects_any(pool->engine)
+           && !hf_suspects_let_run(pool->engine, (*link)->e.hash))
+        link = &(*link)->queued;
+    hf_parcel *p = *link;
+    if (p && !(*link = p->queued))
+        pool->queue_end = link;
+    return p;
+}
+
+static void wait_for_parcel(hf_pool *pool)
+{
+    struct timespec soon;
+    if (!pool->queue || pool->halted) {
+        pthread_cond_wait(&pool->wake, &pool->lock);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_nsec += 5000000;
+    if (soon.tv_nsec >= 1000000000) {
+        soon.tv_nsec -= 1000000000;
+        soon.tv_sec++;
+    }
+    pthread_cond_timedwait(&pool->wake, &pool->lock, &soon);
+}
+
 static void *pool_main(void *user)
 {
     hf_pool_thread *t = user;
     hf_pool *pool = t->pool;
     pthread_mutex_lock(&pool->lock);
     while (!pool->stop) {
-        hf_parcel *p = pool->halted ? NULL : pool->queue;
+        hf_parcel *p = pool->halted ? NULL : take_parcel(pool);
         if (!p) {
-            pthread_cond_wait(&pool->wake, &pool->lock);
+            wait_for_parcel(pool);
             continue;
         }
-        pool->queue = p->queued;
-        if (!pool->queue)
-            pool->queue_end = &pool->queue;
         pool->running++;
         pthread_mutex_unlock(&pool->lock);
         atomic_fetch_add(&pool->engine->count.running, 1);
@@ -185,8 +219,6 @@ void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
     }
     hf_batch_free(p->batch);
     p->batch = NULL;
-    p->started_ns = 0;
-    p->reported = false;
     p->now = HF_PARCEL_RESTS;
     p->due_ns = 0;
     if (p->end == HF_END_RESTS)
@@ -242,6 +274,16 @@ int hf_pools_start(hf_engine *engine)
             return err;
     }
     return HF_OK;
+}
+
+bool hf_pool_thread_at(const hf_pool *pool, uint32_t number, hf_turn **turn,
+                       const hf_strike_slot **slot)
+{
+    if (number >= pool->thread_count)
+        return false;
+    *turn = pool->threads[number].turn;
+    *slot = pool->threads[number].slot;
+    return true;
 }
 
 uint32_t hf_pools_halt(hf_engine *engine)

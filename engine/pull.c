@@ -5,6 +5,7 @@
  * for the others the letter waits in the mailbox. A record that the fold
  * overtook is passed over: what was left of it lies in the tables.
  * Fails for want of memory, and goes on at the same entry. The shard's thread. */
+#include "engine/suspect.h"
 #include "engine/turn.h"
 
 #include "storage/assert.h"
@@ -29,11 +30,10 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
     actor->used = shard->seconds;
     if (actor->checked != shard->spills && (err = hf_paging_check(shard, actor)))
         return err;
-    if (r->replayed && shard->aftermath_count)
-        return hf_aftermath_deliver(shard, actor, r, entry, id);
     hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
-    if (!actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
-        && !atomic_load_explicit(&engine->alone, memory_order_relaxed)
+    bool simple = !r->replayed || !shard->aftermath_count;
+    if (simple && !actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
+        && !hf_suspects_any(engine)
         && !hf_pauses_hold(engine, actor)) {
         hf_entry e;
         hf_dispatch_decode(&letter, &e);

@@ -44,6 +44,7 @@ static int enter_requeued(hf_shard *shard, hf_actor *actor, const hf_entry *mess
     if (!p)
         return HF_ENOMEM;
     p->shard = shard;
+    p->requeued = true;
     hf_mailbox_insert(box, p);
     err = hf_dispatch_rest(shard, p, hf_clock_mono_ns());
     hf_dispatch_ready(shard, box);

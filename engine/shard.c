@@ -52,7 +52,7 @@ static int look_for_rows(hf_engine *engine)
     return err;
 }
 
-int hf_shards_start(hf_engine *engine)
+int hf_shards_make(hf_engine *engine)
 {
     int err = HF_OK;
     engine->shards = hf_mem_zero(engine->shard_count, sizeof *engine->shards);
@@ -60,8 +60,12 @@ int hf_shards_start(hf_engine *engine)
         return hf_error(HF_ENOMEM, "shards");
     for (uint32_t i = 0; !err && i < engine->shard_count; i++)
         err = init_shard(engine, i);
-    if (!err)
-        err = look_for_rows(engine);
+    return err ? err : look_for_rows(engine);
+}
+
+int hf_shards_start(hf_engine *engine)
+{
+    int err = HF_OK;
     for (uint32_t i = 0; !err && i < engine->shard_count; i++) {
         char name[24];
         snprintf(name, sizeof name, "hf-shard-%u", i);
@@ -81,6 +85,7 @@ void hf_shard_ring(hf_shard *shard)
 
 void hf_shard_send_errand(hf_shard *shard, hf_errand *errand)
 {
+    atomic_fetch_add(&shard->errand_count, 1);
     pthread_mutex_lock(&shard->lock);
     errand->next = NULL;
     *shard->errands_end = errand;

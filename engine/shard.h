@@ -20,6 +20,12 @@ typedef struct hf_mile {
     uint64_t batch, end;
 } hf_mile;
 
+/* A message that killed the process too often, buried in that batch. */
+enum { HF_BURIALS = 16 };
+typedef struct hf_burial {
+    uint64_t id, batch;
+} hf_burial;
+
 /* What another thread wants done on the shard's. */
 typedef struct hf_errand {
     struct hf_errand *next;
@@ -38,6 +44,7 @@ typedef struct hf_shard {
     hf_batch       *settled, **settled_end; /* its own, committed, in order */
     hf_parcel      *finished;      /* turns of pools that are settled */
     hf_errand      *errands, **errands_end;
+    atomic_uint     errand_count;  /* not run yet */
     /* written by the shard, read by any */
     _Atomic uint64_t quiet;        /* the bell (+ 1) at which it had nothing to do and
                                       nothing on its way; 0: it is busy */
@@ -60,6 +67,8 @@ typedef struct hf_shard {
     hf_mile        *miles;
     uint32_t        mile_first, mile_count, mile_slots;
     uint64_t        uncommitted;   /* bytes submitted and not settled */
+    hf_burial       burials[HF_BURIALS]; /* not committed yet */
+    uint32_t        burial_count;
     struct hf_after *aftermath;    /* what the replayed window says about messages */
     uint32_t        aftermath_count;
     uint64_t        replay_end;    /* first position of this run */
@@ -78,6 +87,7 @@ typedef struct hf_shard {
     struct hf_strike_slot *slot;
 } hf_shard;
 
+int  hf_shards_make(hf_engine *engine);  /* before the journal's thread, which asks them */
 int  hf_shards_start(hf_engine *engine);
 void hf_shards_stop(hf_engine *engine);  /* lets running turns end */
 void hf_shards_done(hf_engine *engine);  /* frees; after the journal ended, too */
@@ -124,8 +134,8 @@ void      hf_outbox_settled(hf_shard *shard, hf_batch *list);
 int  hf_aftermath_load(hf_shard *shard); /* also puts requeued messages in mailboxes */
 /* The newest fact about a message: RETRY, ACK, DEAD, or NULL. */
 const uint8_t *hf_aftermath_find(const hf_shard *shard, uint64_t id);
-int  hf_aftermath_deliver(hf_shard *shard, hf_actor *actor, const hf_record *record,
-                          const uint8_t *entry, uint64_t id);
+/* If it waits for a retry: attempt, time and error of a message of the log. */
+void hf_aftermath_apply(const hf_shard *shard, hf_entry *message);
 /* What lies below this position is in the tables now. */
 void hf_aftermath_trim(hf_shard *shard, uint64_t folded);
 

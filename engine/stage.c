@@ -48,6 +48,10 @@ hf_bytes hf_state(const hf_turn *turn)
 
 void *hf_alloc(hf_turn *turn, size_t size)
 {
+    if (size > STAGED_MAX) {
+        fail_staging(turn, hf_error(HF_ETOOBIG, "hf_alloc of %zu bytes", size));
+        return NULL;
+    }
     size = (size + 15) & ~(size_t)15;
     hf_scratch *s = turn->scratch;
     if (!s || s->room - s->used < size) {

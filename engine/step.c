@@ -4,8 +4,8 @@
  * out, hf_end_step commits what came of it; a later attempt is told the result
  * instead of calling again. When the message fails for good its steps are
  * undone, last begun first, each in a turn of its own that is retried like any
- * other; then the message is dead. Its generation grows, so that requeued it
- * begins its steps anew, under new keys.
+ * other; then the message is dead. Requeued, it begins what was undone anew, as
+ * another step with another key; what was not undone keeps its key and result.
  *
  * Fails with what the commit answered; the handler hands that on. A message's
  * steps are known from this run (its parcel), from the table and from the
@@ -15,6 +15,7 @@
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/view.h"
 
 #include <stdio.h>
 
@@ -55,16 +56,16 @@ void hf_steps_free(struct hf_steps *steps)
     hf_mem_free(steps);
 }
 
-/* ---- Keys: store, message, step, generation */
+/* ---- Keys: store, message, step and which time it is begun */
 
 static void make_key(const hf_engine *engine, const hf_entry *m, const char *name,
-                     const char *what, char key[33])
+                     uint64_t number, const char *what, char key[33])
 {
     uint8_t text[16 + 8 + 8 + HF_NAME_MAX + 8];
     size_t len = strlen(name), more = strlen(what);
     memcpy(text, engine->key_prefix, 16);
     hf_put64(text + 16, m->id);
-    hf_put64(text + 24, m->generation);
+    hf_put64(text + 24, number);
     memcpy(text + 32, name, len);
     memcpy(text + 32 + len, what, more);
     XXH128_hash_t hash = XXH3_128bits(text, 32 + len + more);
@@ -74,10 +75,19 @@ static void make_key(const hf_engine *engine, const hf_entry *m, const char *nam
 
 /* ---- What is known */
 
+/* The step of that name that was begun last. */
 static known_step *find_step(const struct hf_steps *steps, const char *name)
 {
     known_step *s = steps->last;
     while (s && strcmp(s->name, name) != 0)
+        s = s->next;
+    return s;
+}
+
+static known_step *find_number(const struct hf_steps *steps, uint64_t number)
+{
+    known_step *s = steps->last;
+    while (s && s->number != number)
         s = s->next;
     return s;
 }
@@ -104,8 +114,8 @@ static int add_step(const hf_engine *engine, struct hf_steps *steps, const hf_en
         return hf_error(HF_ENOMEM, "a step");
     memcpy(s->name, name, strlen(name));
     s->number = number;
-    make_key(engine, m, name, "", s->key);
-    make_key(engine, m, name, " undo", s->undo_key);
+    make_key(engine, m, name, number, "", s->key);
+    make_key(engine, m, name, number, " undo", s->undo_key);
     s->next = steps->last;
     steps->last = s;
     if (steps->count <= number)
@@ -118,9 +128,7 @@ static int add_step(const hf_engine *engine, struct hf_steps *steps, const hf_en
 static int learn(const hf_engine *engine, struct hf_steps *steps, const hf_entry *m,
                  const hf_entry *e)
 {
-    if (e->generation != m->generation)
-        return HF_OK;
-    known_step *s = find_step(steps, e->name);
+    known_step *s = find_number(steps, e->place);
     int err = s ? HF_OK : add_step(engine, steps, m, e->name, e->place, &s);
     if (err)
         return err;
@@ -138,11 +146,11 @@ static int load_table(const hf_engine *engine, struct hf_steps *steps, const hf_
     int err = hf_txn_read(engine->disk, &txn);
     if (err)
         return err;
-    hf_key_step(&from, m->id, m->generation, 0);
+    hf_key_step(&from, m->id, 0, 0);
     err = hf_cursor_open(txn, HF_IN_STEPS, &cursor);
     if (!err) {
         for (err = hf_cursor_seek(cursor, hf_key_bytes(&from), &key, &value);
-             !err && key.len == 24 && memcmp(key.data, from.bytes, 16) == 0;
+             !err && key.len == 24 && memcmp(key.data, from.bytes, 8) == 0;
              err = hf_cursor_next(cursor, &key, &value)) {
             err = hf_row_open(HF_IN_STEPS, key, value, &payload);
             if (!err && !hf_entry_decode(payload.data, payload.len, &e))
@@ -172,6 +180,40 @@ static int load_window(const hf_engine *engine, struct hf_steps *steps, const hf
     return err;
 }
 
+/* Dead and requeued in this run: its steps may lie anywhere. */
+typedef struct step_walk {
+    const hf_engine *engine;
+    struct hf_steps *steps;
+    const hf_entry  *m;
+} step_walk;
+
+enum { PAST = 1 };
+
+static int learn_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    step_walk *w = user;
+    hf_entry e;
+    if (key.len != 24 || hf_get64_key(key.data) != w->m->id)
+        return PAST;
+    if (!hf_entry_decode(payload.data, payload.len, &e))
+        return hf_error(HF_ECORRUPT, "a step can't be read");
+    return learn(w->engine, w->steps, w->m, &e);
+}
+
+static int load_view(const hf_engine *engine, struct hf_steps *steps, const hf_entry *m)
+{
+    step_walk w = { engine, steps, m };
+    hf_view_of *view;
+    hf_key from;
+    int err = hf_view_open(&view, engine->disk);
+    if (err)
+        return err;
+    hf_key_step(&from, m->id, 0, 0);
+    err = hf_view_walk(view, HF_IN_STEPS, hf_key_bytes(&from), learn_row, &w);
+    hf_view_close(view);
+    return err == PAST ? HF_OK : err;
+}
+
 static int load_steps(hf_turn *turn, hf_parcel *p)
 {
     const hf_engine *engine = turn->engine;
@@ -180,12 +222,12 @@ static int load_steps(hf_turn *turn, hf_parcel *p)
         steps = p->steps = hf_mem_zero(1, sizeof *steps);
     if (!steps)
         return hf_error(HF_ENOMEM, "steps");
-    if (steps->loaded || p->e.id >= engine->first_id) {
+    if (steps->loaded || (p->e.id >= engine->first_id && !p->requeued)) {
         steps->loaded = true;
         return HF_OK;
     }
-    int err = load_table(engine, steps, &p->e);
-    if (!err)
+    int err = p->requeued ? load_view(engine, steps, &p->e) : load_table(engine, steps, &p->e);
+    if (!err && !p->requeued)
         err = load_window(engine, steps, &p->e);
     steps->loaded = !err;
     return err;
@@ -234,7 +276,7 @@ static void step_entry(hf_entry *e, const hf_entry *m, const known_step *s, uint
 {
     *e = (hf_entry){ .op = HF_OP_STEP, .to = m->to, .to_len = m->to_len, .hash = m->hash,
                      .name = s->name, .name_len = (uint8_t)strlen(s->name), .data = result,
-                     .id = m->id, .generation = m->generation, .place = s->number,
+                     .id = m->id, .place = s->number,
                      .phase = phase, .error = "", .from = "" };
 }
 
@@ -281,7 +323,7 @@ int hf_begin_step(hf_turn *turn, const char *name, hf_step *step)
         return err;
     hf_parcel *p = turn->parcel;
     known_step *s = find_step(p->steps, name);
-    if (!s) {
+    if (!s || s->phase == UNDONE) {
         err = add_step(turn->engine, p->steps, &p->e, name, p->steps->count, &s);
         if (!err && (err = commit_step(turn, s, BEGUN, hf_view(NULL, 0)))) {
             p->steps->last = s->next; /* not begun after all */
@@ -368,7 +410,6 @@ bool hf_step_run(hf_turn *turn, hf_parcel *p)
 static int bury_undone(hf_turn *turn, hf_parcel *p)
 {
     p->e.phase = 0;
-    p->e.generation++;
     p->end = HF_END_DEAD;
     return hf_outcome_bury(turn, &p->e);
 }

@@ -84,6 +84,8 @@ void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_en
                    hf_bytes state)
 {
     turn->kind = kind;
+    atomic_store_explicit(&turn->watched, kind, memory_order_relaxed);
+    atomic_store_explicit(&turn->cancel, 0, memory_order_relaxed);
     turn->batch = batch;
     turn->e = e;
     turn->state = state;
@@ -245,5 +247,5 @@ int hf_cancelled(const hf_turn *turn)
 {
     if (atomic_load(&turn->engine->phase) != HF_LIVE)
         return 1;
-    return turn->parcel && atomic_load(&turn->parcel->cancelled);
+    return atomic_load(&turn->cancel) == turn->msg.id;
 }

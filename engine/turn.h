@@ -43,8 +43,12 @@ struct hf_turn {
     pthread_cond_t  finished;
     bool            is_finished, lock_ready;
     int             finish_err;
-    bool             undoing;    /* runs type.undo, not type.handle */
-    uint32_t         undo_step;  /* which */
+    bool            undoing;     /* runs type.undo, not type.handle */
+    uint32_t        undo_step;   /* which */
+    /* for others to see: watch.c */
+    _Atomic(const hf_kind_of *) watched; /* kind */
+    _Atomic uint64_t began_ns;   /* pools: when the turn began */
+    _Atomic uint64_t cancel;     /* id of the message that is asked to stop */
 };
 
 hf_turn *hf_turn_new(hf_engine *engine, bool on_pool);

@@ -193,7 +193,7 @@ static void put_living_why(life *l, hf_out *out)
     } else if (l->first.status == HF_HELD) {
         put_why(out, "undefined", 0, 0, 0);
     } else if (!put_suspicion(l, out)) {
-        if (l->first.status == HF_RETRYING) {
+        if (l->first.status == HF_RETRYING && l->first.due > l->scan.now) {
             put_why(out, "retry", 0, l->first.due, l->first.id);
             hf_out_words(out, "reason", l->first.error);
         } else {
@@ -251,8 +251,8 @@ static int tell(life *l)
     hf_out *out = &inquiry->row;
     size_t len = strlen(l->actor);
     const hf_pausing *pause = hf_pausings_find(&l->scan.pausings, l->actor, len);
-    bool asks = living && living->resident;
-    bool resident = asks && living->resident(living->user, l->actor);
+    bool resident = false;
+    bool said = living && living->resident(living->user, l->actor, &resident);
     bool met = l->inbox_told || l->tally.by[HF_DEAD] || l->has_state || l->has_alarms;
     hf_out_map(out, NULL);
     hf_out_text(out, "actor", hf_view(l->actor, len));
@@ -260,7 +260,7 @@ static int tell(life *l)
     hf_out_bool(out, "known", met || l->damaged || resident);
     if (living) {
         hf_out_bool(out, "defined", living->defines(living->user, l->actor, len));
-        if (asks)
+        if (said)
             hf_out_bool(out, "resident", resident);
     }
     if (l->has_state) {

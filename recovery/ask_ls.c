@@ -93,7 +93,8 @@ static void put_counts(listing *l, const hf_tally *t)
             hf_out_bool(out, "defined", living->defines(living->user, t->name, t->len));
     }
     hf_out_pausing(out, hf_pausings_find(&l->scan.pausings, t->name, t->len));
-    hf_out_time(out, "stuck", t->stuck);
+    if (living)
+        hf_out_uint(out, "stuck", t->stuck);
 }
 
 static void put_error(hf_out *out, const hf_tally *t)

@@ -32,9 +32,9 @@ static int count_view(hf_disk *disk, bool waiting, counts *c, uint64_t *head)
     *head = hf_view_next(view);
     hf_bytes all = hf_view("", 0);
     err = hf_view_walk(view, HF_IN_DEAD, all, count_one, &c->dead);
-    if (!err && waiting) /* an engine knows these two without looking */
+    if (!err && waiting) /* an engine knows without looking */
         err = hf_view_walk(view, HF_IN_INBOX, all, count_one, &c->waiting);
-    if (!err && waiting)
+    if (!err)
         err = hf_view_walk(view, HF_IN_ALARM_NAMES, all, count_one, &c->alarms);
     hf_view_close(view);
     return err;
@@ -139,8 +139,8 @@ int hf_ask_stats(hf_inquiry *inquiry, hf_bytes arguments)
     } else {
         hf_out_uint(out, "waiting", c.waiting);
         hf_out_uint(out, "running", 0);
-        hf_out_uint(out, "alarms", c.alarms);
     }
+    hf_out_uint(out, "alarms", c.alarms);
     hf_out_uint(out, "dead_total", c.dead);
     put_space(inquiry, &c, head);
     if (hf_disk_last_stop(inquiry->disk, stop, sizeof stop) == HF_OK)

@@ -170,20 +170,25 @@ static int plan_requeue(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
 
 /* ---- pause, resume */
 
-static int count_waiting(void *user, const hf_sight *s)
+typedef struct covered {
+    uint64_t waiting, running;
+} covered;
+
+static int count_one(void *user, const hf_sight *s)
 {
-    if (s->msg.status != HF_DEAD && s->msg.status != HF_RUNNING)
-        ++*(uint64_t *)user;
+    covered *c = user;
+    c->running += s->msg.status == HF_RUNNING;
+    c->waiting += s->msg.status != HF_RUNNING && s->msg.status != HF_DEAD;
     return HF_OK;
 }
 
-static int count_covered(hf_scan *scan, const char *what, uint64_t *waiting)
+static int count_covered(hf_scan *scan, const char *what, covered *c)
 {
     hf_where *where = NULL;
     int err = *what ? hf_where_about(&where, strchr(what, '/') ? "actor" : "type", what) : HF_OK;
     scan->where = where;
     if (!err)
-        err = hf_scan_all(scan, count_waiting, waiting);
+        err = hf_scan_all(scan, count_one, c);
     scan->where = NULL;
     hf_where_free(where);
     return err;
@@ -215,7 +220,7 @@ static int plan_pause(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
                            { .name = "reason", .type = HF_ARG_TEXT },
                            { .name = "wait_ms", .type = HF_ARG_UINT } };
     hf_scan scan;
-    uint64_t waiting = 0;
+    covered c = { 0 };
     int err = hf_arguments_read("pause", arguments, args, 3);
     if (!err)
         err = read_what(plan, "pause", &args[0]);
@@ -228,15 +233,28 @@ static int plan_pause(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
     plan->wait_ms = args[2].number;
     plan->pauses = true;
     bool already = hf_pausings_exact(&scan.pausings, plan->what) != NULL;
-    err = count_covered(&scan, plan->what, &waiting);
+    err = count_covered(&scan, plan->what, &c);
     hf_scan_close(&scan);
     if (!err && !already)
         err = add_pause(plan, HF_OP_PAUSE, args[1].bytes);
     hf_out_map(&plan->row, NULL);
     hf_out_text(&plan->row, "what", hf_str(plan->what));
-    hf_out_uint(&plan->row, "waiting", waiting);
+    hf_out_uint(&plan->row, "waiting", c.waiting);
     hf_out_bool(&plan->row, "already", already);
     return err ? err : plan->row.err;
+}
+
+int hf_plan_running(hf_inquiry *inquiry, const char *what, uint64_t *running)
+{
+    hf_scan scan;
+    covered c = { 0 };
+    int err = hf_scan_open(&scan, inquiry);
+    if (err)
+        return err;
+    err = count_covered(&scan, what, &c);
+    hf_scan_close(&scan);
+    *running = c.running;
+    return err;
 }
 
 void hf_plan_paused(hf_plan *plan, uint64_t running)
@@ -264,7 +282,7 @@ static int plan_resume(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
 {
     hf_argument what = { .name = "what", .type = HF_ARG_TEXT };
     hf_scan scan;
-    uint64_t waiting = 0;
+    covered c = { 0 };
     int err = hf_arguments_read("resume", arguments, &what, 1);
     if (!err)
         err = read_what(plan, "resume", &what);
@@ -275,12 +293,12 @@ static int plan_resume(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
     plan->resumes = true;
     bool paused = hf_pausings_exact(&scan.pausings, plan->what) != NULL;
     const char *still = still_paused(&scan.pausings, plan->what);
-    err = count_covered(&scan, plan->what, &waiting);
+    err = count_covered(&scan, plan->what, &c);
     if (!err && paused)
         err = add_pause(plan, HF_OP_RESUME, hf_view(NULL, 0));
     hf_out_map(&plan->row, NULL);
     hf_out_text(&plan->row, "what", hf_str(plan->what));
-    hf_out_uint(&plan->row, "waiting", waiting);
+    hf_out_uint(&plan->row, "waiting", c.waiting);
     hf_out_bool(&plan->row, "paused", paused);
     if (still)
         hf_out_text(&plan->row, "still", hf_str(still));
@@ -299,7 +317,6 @@ void hf_plan_sent(hf_plan *plan, const hf_receipt *receipts)
     for (uint32_t i = 0; i < plan->count; i++)
         hf_out_uint(out, NULL, receipts[i].id);
     hf_out_end(out);
-    hf_out_uint(out, "duplicates", 0);
     hf_out_end(out);
 }
 

@@ -28,8 +28,9 @@ void hf_plan_done(hf_plan *plan);
 
 /* The result of a send. */
 void hf_plan_sent(hf_plan *plan, const hf_receipt *receipts);
-/* The result of a pause: how many turns still run. */
+/* The result of a pause: how many turns still run, and how to count them. */
 void hf_plan_paused(hf_plan *plan, uint64_t running);
+int  hf_plan_running(hf_inquiry *inquiry, const char *what, uint64_t *running);
 
 /* The letters of a `send` (letters.c): HF_EINVAL, HF_ETOOBIG, HF_ENOMEM. */
 int  hf_plan_letters(hf_plan *plan, hf_bytes arguments);

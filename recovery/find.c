@@ -12,7 +12,7 @@
 enum { PAGE = 1000 };
 enum {
     ID, KEY, ACTOR, FROM, KIND, CAUSE, STATUS, ATTEMPT, SENT, DUE, DIED, RETRY, ERR, ERROR,
-    BODY_BYTES, BODY, DAMAGED, SCANNED, MATCHED, MORE, NEXT, FIELDS
+    BODY_BYTES, BODY, SCANNED, MATCHED, MORE, NEXT, FIELDS
 };
 
 typedef struct walk {
@@ -41,7 +41,6 @@ static const hf_argument fields[FIELDS] = {
     [ERROR] = { .name = "error", .type = HF_ARG_TEXT },
     [BODY_BYTES] = { .name = "body_bytes", .type = HF_ARG_UINT },
     [BODY] = { .name = "body", .type = HF_ARG_BIN },
-    [DAMAGED] = { .name = "damaged", .type = HF_ARG_BOOL },
     [SCANNED] = { .name = "scanned", .type = HF_ARG_UINT },
     [MATCHED] = { .name = "matched", .type = HF_ARG_UINT },
     [MORE] = { .name = "more", .type = HF_ARG_BOOL },

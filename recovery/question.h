@@ -11,7 +11,7 @@
 #include "recovery/pausing.h"
 #include "recovery/where.h"
 
-/* What only a living engine knows. Any thread may call these; none waits. */
+/* What only a living engine knows. Any thread may call these; none waits long. */
 typedef struct hf_living {
     void *user;
     /* The name of a type it defines, by number; NULL: no more. */
@@ -19,7 +19,8 @@ typedef struct hf_living {
     bool (*defines)(void *user, const char *address, size_t len);
     /* Does this message run? Since when (Unix ms), longer than stuck_ms? */
     bool (*runs)(void *user, const hf_entry *message, uint64_t *since, bool *stuck);
-    bool (*resident)(void *user, const char *actor); /* NULL: cannot say */
+    /* Is it in memory? false: cannot say. */
+    bool (*resident)(void *user, const char *actor, bool *is);
     /* Is it a suspect of a death of the process; 0 strikes: not yet alone. */
     bool (*suspect)(void *user, uint64_t id, uint32_t *strikes, uint64_t *until);
     bool (*full)(void *user); /* no room for turns that send */

@@ -50,9 +50,9 @@ static hf_status status_of(hf_scan *scan, hf_sight *s)
         return HF_PAUSED;
     if (living && !living->defines(living->user, e->to, e->to_len))
         return HF_HELD;
-    if (e->due > scan->now)
-        return e->attempt ? HF_RETRYING : HF_DELAYED;
-    return HF_WAITING;
+    if (e->attempt && e->err) /* also when its time has come */
+        return HF_RETRYING;
+    return e->due > scan->now ? HF_DELAYED : HF_WAITING;
 }
 
 static void fill_message(hf_scan *scan, hf_sight *s)

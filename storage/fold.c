@@ -164,6 +164,7 @@ static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *bud
             spent += fold->row_cost + hf_get32(list->items[i].entry + 4);
         }
         *budget -= spent < *budget ? spent : *budget;
+        fold->now.spent += spent;
         fold->now.next = to;
     }
     hf_cursor_close(cursor);
@@ -186,6 +187,11 @@ static int write_tables(hf_fold *fold, hf_txn *txn, uint64_t *budget)
     return err;
 }
 
+static uint64_t cost_of_delete(const hf_record *record)
+{
+    return 128 + record->size / 16;
+}
+
 /* Delete the sealed records, ascending. A stop half-way leaves a shorter log
  * that, applied again, changes nothing. */
 static int delete_records(hf_fold *fold, hf_txn *txn, uint64_t *budget)
@@ -195,10 +201,11 @@ static int delete_records(hf_fold *fold, hf_txn *txn, uint64_t *budget)
     while (!err && *budget && fold->now.deleted < fold->count) {
         const hf_record *r = fold->records[fold->now.deleted];
         hf_key key;
-        uint64_t spent = 128 + r->size / 16;
+        uint64_t spent = cost_of_delete(r);
         hf_key_number(&key, r->base);
         err = hf_txn_del(txn, HF_IN_LOG, hf_key_bytes(&key));
         *budget -= spent < *budget ? spent : *budget;
+        fold->now.spent += spent;
         fold->now.deleted++;
     }
     return err;
@@ -223,6 +230,20 @@ int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
     if (!err && fold->now.stage == HF_FOLD_DELETING)
         err = delete_records(fold, txn, &budget);
     return err;
+}
+
+uint64_t hf_fold_left(const hf_fold *fold)
+{
+    uint64_t work = 0;
+    if (fold->now.stage == HF_FOLD_IDLE
+        || atomic_load_explicit(&fold->collected, memory_order_acquire) != 1)
+        return 0;
+    for (uint32_t i = 0; i < TABLES; i++)
+        work += fold->survivors.table[ORDER[i]].count * HF_FOLD_ROW;
+    for (uint32_t i = 0; i < fold->count; i++)
+        work += cost_of_delete(fold->records[i]);
+    work += fold->survivors.bytes;
+    return work > fold->now.spent ? work - fold->now.spent : 1;
 }
 
 void hf_fold_keep(hf_fold *fold)

@@ -23,6 +23,7 @@ typedef struct hf_fold_progress {
     uint32_t      table;   /* being written, in the order of writing */
     size_t        next;    /* item of it */
     uint32_t      deleted; /* records */
+    uint64_t      spent;   /* of the budgets so far */
 } hf_fold_progress;
 
 typedef struct hf_fold {
@@ -53,6 +54,9 @@ void hf_fold_collect(void *fold); /* takes a hf_fold; sets `collected` */
 int  hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget);
 void hf_fold_keep(hf_fold *fold);
 void hf_fold_undo(hf_fold *fold);
+
+/* About how much budget the rest of it takes; 0 while that is not known. */
+uint64_t hf_fold_left(const hf_fold *fold);
 
 /* All records are deleted, and that is committed. */
 bool hf_fold_is_over(const hf_fold *fold);

@@ -151,11 +151,19 @@ void hf_folding_squeezed(hf_log *log)
     log->checked_ns = hf_clock_mono_ns();
 }
 
-/* What the fold may do in a commit that adds `bytes`: twice as much, so that it always
- * wins the race; while space is short, what surely fits. */
+/* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
+ * of what must be done before the window is full again, so that it always wins the race
+ * and no commit takes much longer than another. While space is short: what surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
 {
-    return log->tight ? headroom(log) / 8 : bytes * 2 + 64 * 1024;
+    const hf_window *w = &log->window;
+    uint64_t left = hf_fold_left(&log->fold), young = w->bytes - w->sealed_bytes;
+    uint64_t full = log->options.window * 3 / 4, room = log->options.window / 32;
+    if (log->tight)
+        return headroom(log) / 8;
+    if (young + room < full)
+        room = full - young;
+    return (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
 }
 
 bool hf_folding_waits(const hf_log *log)

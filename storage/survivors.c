@@ -67,6 +67,7 @@ static int add(collector *c, hf_table table, const hf_survivor *item)
         list->room = room;
     }
     list->items[list->count++] = *item;
+    c->out->bytes += hf_get32(item->entry + 4);
     return HF_OK;
 }
 

@@ -34,6 +34,7 @@ typedef struct hf_survivors {
     char           (*types)[HF_TYPE_MAX + 1];
     uint32_t         type_count;
     uint64_t         messages; /* waiting ones among them */
+    uint64_t         bytes;    /* of all their data */
 } hf_survivors;
 
 /* `records` (copied) must stay as they are until hf_survivors_done. Any thread,

@@ -165,7 +165,7 @@ static uint32_t set_bits(uint64_t *bits, uint32_t first, uint32_t count)
         uint32_t n = 64 - bit < count ? 64 - bit : count;
         uint64_t mask = (n == 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1) << bit;
         fresh += (uint32_t)__builtin_popcountll(mask & ~bits[word]);
-        bits[word] |= mask;
+        __atomic_store_n(&bits[word], bits[word] | mask, __ATOMIC_RELAXED);
         first += n;
         count -= n;
     }

@@ -83,7 +83,8 @@ uint32_t hf_window_mark(hf_window *window, uint64_t first, uint32_t count);
 
 static inline bool hf_record_is_done(const hf_record *record, uint32_t index)
 {
-    return record->done[index >> 6] >> (index & 63) & 1;
+    /* A reader may look at one bit while the owner sets others beside it. */
+    return __atomic_load_n(&record->done[index >> 6], __ATOMIC_RELAXED) >> (index & 63) & 1;
 }
 
 /* Give back the bytes of records of which nothing is left; cheap. */

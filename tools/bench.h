@@ -29,6 +29,7 @@ int bench_state(bench *run);
 int bench_wait(bench *run);
 int bench_open(bench *run);
 int bench_memory(bench *run);
+int bench_crowd(bench *run);
 int bench_disk(bench *run);
 
 /* ---- The result */
@@ -133,6 +134,25 @@ enum { BENCH_STATE_LEAST = 16, BENCH_STATE_MOST = 4096 };
 int bench_state_turn(hf_turn *turn, const hf_message *msg, uint32_t state);
 /* Open the store again, let each actor add its counter up, and compare. */
 int bench_state_check(bench *run, const char *type, uint64_t must);
+
+/* ---- Latency beside a load: types `probe` and `echo` handle these (bench_probe.c) */
+int bench_probe_turn(hf_turn *turn, const hf_message *msg);
+int bench_echo_turn(hf_turn *turn, const hf_message *msg);
+typedef struct bench_probes {
+    hf_engine         *engine;
+    const atomic_bool *stop; /* ends waiting for room */
+    atomic_int        *err;  /* of the first post that failed */
+    uint64_t           number, due_ns;
+} bench_probes;
+/* Probe until `end_ns`; false: something failed, or Ctrl-C. */
+bool bench_probes_until(bench_probes *probes, uint64_t end_ns);
+/* From now on those due in this time count, and none before. */
+void bench_probes_count(uint64_t from_ns, uint64_t to_ns);
+typedef struct bench_probe_figures {
+    double   p50_us, p99_us;
+    uint64_t samples;
+} bench_probe_figures;
+bench_probe_figures bench_probes_take(void);
 
 /* ---- Senders at full speed, with probes for the latency */
 typedef struct bench_load {

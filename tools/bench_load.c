@@ -5,13 +5,7 @@
  * read hf_stat at both ends of the measured time, stop, drain, close. A turn
  * counts when hf_stats.committed does: its acknowledgement is on disk.
  *
- * Latency comes from probes: every 5 ms, by the clock and not by the last
- * answer, a message is posted whose handler sends another to an actor `echo`.
- * That one is dispatched only after the commit that holds the probe's
- * acknowledgement, so the time from the moment the probe was due to be posted
- * (waiting for room counts) to the echo's turn is an upper bound of "from send
- * until the turn's acknowledgement is committed". Probes and echoes are turns
- * too: 400 a second are among those counted.
+ * Latency comes from probes (bench_probe.c). Probes and echoes are turns too.
  *
  * Threads: one for each sender, the engine's, and the caller's, which probes. */
 #include "tools/bench.h"
@@ -20,7 +14,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { PROBE_MS = 5, PROBE_ACTORS = 16, BLOCKS = 4, WARM_UP_MS_MOST = 1000 };
+enum { BLOCKS = 4, WARM_UP_MS_MOST = 1000 };
 
 typedef struct load_sender {
     bench_load *load;
@@ -31,45 +25,6 @@ typedef struct load_sender {
     uint32_t   *actors; /* of each letter of each block */
     uint32_t   *last;   /* by actor: the last number sent to it */
 } load_sender;
-
-/* ---- Probes */
-
-static struct {
-    pthread_mutex_t lock;
-    uint64_t        from_ns, to_ns; /* probes due in this time count */
-    bench_times     times;
-} probes = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static int handle_probe(hf_turn *turn, const hf_message *msg)
-{
-    char to[BENCH_ADDRESS];
-    (void)snprintf(to, sizeof to, "echo/%s", strchr(msg->to, '/') + 1);
-    hf_send(turn, to, NULL, msg->body);
-    return HF_OK;
-}
-
-static int handle_echo(hf_turn *turn, const hf_message *msg)
-{
-    uint64_t due_ns, now_ns = cli_now_ns();
-    (void)turn;
-    memcpy(&due_ns, msg->body.data, sizeof due_ns);
-    (void)pthread_mutex_lock(&probes.lock);
-    if (due_ns >= probes.from_ns && due_ns < probes.to_ns)
-        bench_times_add(&probes.times, now_ns - due_ns);
-    (void)pthread_mutex_unlock(&probes.lock);
-    return HF_OK;
-}
-
-static void send_probe(bench_load *load, uint64_t number, uint64_t due_ns)
-{
-    char to[BENCH_ADDRESS];
-    (void)snprintf(to, sizeof to, "probe/%u", (unsigned)(number % PROBE_ACTORS));
-    hf_letter letter = { .size = sizeof letter, .to = to, .body = hf_view(&due_ns, sizeof due_ns) };
-    int err = bench_post(load->engine, &letter, 1, &load->stop);
-    int none = HF_OK;
-    if (err != HF_OK && err != HF_EAGAIN)
-        (void)atomic_compare_exchange_strong(&load->err, &none, err);
-}
 
 /* ---- Senders */
 
@@ -151,21 +106,6 @@ static void free_senders(load_sender *senders, uint32_t count)
 
 /* ---- Measuring */
 
-/* Probe until `end_ns`; false: something failed, or Ctrl-C. */
-static bool probe_until(bench_load *load, uint64_t end_ns, uint64_t *number, uint64_t *due_ns)
-{
-    while (*due_ns < end_ns) {
-        uint64_t now = cli_now_ns();
-        if (now < *due_ns)
-            cli_sleep_ms((*due_ns - now) / 1000000 + 1);
-        send_probe(load, (*number)++, *due_ns);
-        *due_ns += PROBE_MS * UINT64_C(1000000);
-        if (cli_interrupted() || atomic_load(&load->err) != HF_OK)
-            return false;
-    }
-    return true;
-}
-
 typedef struct load_point {
     uint64_t ns, written;
     hf_stats stats;
@@ -186,14 +126,13 @@ static void put_figures(bench_load *load, const load_point *from, const load_poi
     double seconds = (double)(to->ns - from->ns) / 1e9;
     uint64_t turns = to->stats.committed - from->stats.committed;
     uint64_t written = to->written - from->written;
+    bench_probe_figures latency = bench_probes_take();
     if (from->written == 0 || written == 0)
         written = to->stats.bytes - from->stats.bytes;
     bench_put_real(run, "turns_per_s", (double)turns / seconds);
-    (void)pthread_mutex_lock(&probes.lock);
-    bench_put_real(run, "p50_us", bench_times_us(&probes.times, 0.50));
-    bench_put_real(run, "p99_us", bench_times_us(&probes.times, 0.99));
-    bench_put_uint(run, "samples", probes.times.count);
-    (void)pthread_mutex_unlock(&probes.lock);
+    bench_put_real(run, "p50_us", latency.p50_us);
+    bench_put_real(run, "p99_us", latency.p99_us);
+    bench_put_uint(run, "samples", latency.samples);
     bench_put_real(run, "commits_per_s",
                    (double)(to->stats.commits - from->stats.commits) / seconds);
     bench_put_uint(run, "commit_p50_us", to->stats.commit_p50_us);
@@ -207,19 +146,16 @@ static int measure(bench_load *load)
 {
     bench *run = load->run;
     load_point from, to;
-    uint64_t start = cli_now_ns(), number = 0, due_ns = start;
+    uint64_t start = cli_now_ns();
+    bench_probes probes = { .engine = load->engine, .stop = &load->stop, .err = &load->err };
     uint64_t warm_ms = run->ms / 5 < WARM_UP_MS_MOST ? run->ms / 5 : WARM_UP_MS_MOST;
-    if (!probe_until(load, start + warm_ms * 1000000, &number, &due_ns))
+    if (!bench_probes_until(&probes, start + warm_ms * 1000000))
         return HF_OK;
     int err = take_point(load, &from);
     if (err != HF_OK)
         return err;
-    (void)pthread_mutex_lock(&probes.lock);
-    memset(&probes.times, 0, sizeof probes.times);
-    probes.from_ns = due_ns;
-    probes.to_ns = from.ns + run->ms * 1000000;
-    (void)pthread_mutex_unlock(&probes.lock);
-    if (!probe_until(load, from.ns + run->ms * 1000000, &number, &due_ns))
+    bench_probes_count(probes.due_ns, from.ns + run->ms * 1000000);
+    if (!bench_probes_until(&probes, from.ns + run->ms * 1000000))
         return HF_OK;
     err = take_point(load, &to);
     if (err != HF_OK)
@@ -267,8 +203,8 @@ static int open_engine(bench_load *load)
     const hf_type types[] = {
         { .name = load->type, .handle = load->handle, .idle_ms = HF_NEVER,
           .strikes = HF_NEVER, .user = load },
-        { .name = "probe", .handle = handle_probe, .strikes = HF_NEVER },
-        { .name = "echo", .handle = handle_echo, .strikes = HF_NEVER },
+        { .name = "probe", .handle = bench_probe_turn, .strikes = HF_NEVER },
+        { .name = "echo", .handle = bench_echo_turn, .strikes = HF_NEVER },
         { 0 },
     };
     return hf_open(&load->engine, load->run->store,

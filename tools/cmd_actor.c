@@ -45,8 +45,6 @@ static const struct {
     { "stuck", "Message {i} runs since {s}, longer than its type's stuck_ms." },
     { "retry", "Message {i} failed ({r}): it is tried again {u}." },
     { "paused", "Paused by {w} since {s}: {r}. `holdfast resume` lets it go on." },
-    { "breaker", "Its type failed too often in a row: held until {u}, or `holdfast resume`." },
-    { "rate", "Its type's rate is used up: it goes on {u}." },
     { "strike", "Message {i} killed the process: it runs again, alone, {u}." },
     { "suspect", "Message {i} may have killed the process: it waits to run alone." },
     { "undefined", "The engine defines no such type: its messages are held." },

@@ -26,6 +26,7 @@ static const struct {
     { "wait", bench_wait, 100, 1 },
     { "open", bench_open, 100, 1000000 },
     { "memory", bench_memory, 16, 1000000 },
+    { "crowd", bench_crowd, 100, 1000 },
     { "disk", bench_disk, 100, 1 },
 };
 
@@ -39,6 +40,12 @@ static const cli_column figures[] = {
     { "commit p50 µs", "commit_p50_us", CLI_AS_TEXT },
     { "commit p99 µs", "commit_p99_us", CLI_AS_TEXT },
     { "bytes a turn", "bytes_per_turn", CLI_AS_TEXT },
+    { "peak turns/s", "peak_turns_per_s", CLI_AS_TEXT },
+    { "p50 without, µs", "base_p50_us", CLI_AS_TEXT },
+    { "p99 without, µs", "base_p99_us", CLI_AS_TEXT },
+    { "p99 / without", "p99_ratio", CLI_AS_TEXT },
+    { "sent in s", "fill_s", CLI_AS_TEXT },
+    { "crowd's turns", "crowd_turns", CLI_AS_TEXT },
     { "first turn s", "first_turn_s", CLI_AS_TEXT },
     { "open s", "open_s", CLI_AS_TEXT },
     { "bytes an actor", "bytes_per_actor", CLI_AS_TEXT },
@@ -232,9 +239,10 @@ static void put_options(bench *run)
         bench_put_uint(run, "state", run->state);
     if (!disk && strcmp(run->name, "wait") != 0)
         bench_put_uint(run, "actors", run->actors);
-    if (!disk && strcmp(run->name, "open") != 0 && strcmp(run->name, "memory") != 0)
+    bool crowd = strcmp(run->name, "crowd") == 0, open = strcmp(run->name, "open") == 0;
+    if (!disk && !open && !crowd && strcmp(run->name, "memory") != 0)
         bench_put_uint(run, "threads", run->threads);
-    if (strcmp(run->name, "open") == 0)
+    if (open || crowd)
         bench_put_uint(run, "pending", run->pending);
 }
 
@@ -255,7 +263,7 @@ int cmd_bench(cli_context *context)
     while (which < count && strcmp(benches[which].name, name) != 0)
         which++;
     if (which == count) {
-        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, disk",
+        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, crowd, disk",
                      name);
         return CLI_USAGE;
     }

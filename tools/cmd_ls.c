@@ -10,8 +10,7 @@ static const cli_column types[] = {
     { "RETRYING", "retrying", CLI_AS_COUNT }, { "DELAYED", "delayed", CLI_AS_COUNT },
     { "HELD", "held", CLI_AS_COUNT },         { "PAUSED", "paused", CLI_AS_COUNT },
     { "DEAD", "dead", CLI_AS_COUNT },         { "STUCK", "stuck", CLI_AS_COUNT },
-    { "OLDEST", "oldest", CLI_AS_TIME },      { "HELD UNTIL", "held_until", CLI_AS_TIME },
-    { "PAUSED SINCE", "pause", CLI_AS_PAUSE },
+    { "OLDEST", "oldest", CLI_AS_TIME },      { "PAUSED SINCE", "pause", CLI_AS_PAUSE },
 };
 
 static const cli_column actors[] = {
@@ -20,7 +19,7 @@ static const cli_column actors[] = {
     { "DELAYED", "delayed", CLI_AS_COUNT },   { "HELD", "held", CLI_AS_COUNT },
     { "PAUSED", "paused", CLI_AS_COUNT },     { "DEAD", "dead", CLI_AS_COUNT },
     { "STUCK", "stuck", CLI_AS_COUNT },       { "OLDEST", "oldest", CLI_AS_TIME },
-    { "HELD UNTIL", "held_until", CLI_AS_TIME }, { "PAUSED SINCE", "pause", CLI_AS_PAUSE },
+    { "PAUSED SINCE", "pause", CLI_AS_PAUSE },
 };
 
 static const cli_column errors[] = {

@@ -1,7 +1,7 @@
 /* cmd_resume.c - `holdfast resume TYPE[/KEY]|--all`: let it go on.
  *
- * One change. What was not paused: exit code 3, and nothing was changed but,
- * for a type, its breaker. One thread. */
+ * One change. What was not paused: exit code 3, and nothing was changed. One
+ * thread. */
 #include "tools/commands.h"
 #include "tools/context.h"
 #include "tools/render.h"

@@ -80,11 +80,6 @@ static void pack_letter(const cli_context *context, hf_bytes body, cli_buffer *l
     cli_arguments fields = { 0 };
     cli_argument_text(&fields, "to", args->operands[0]);
     cli_argument_text(&fields, "kind", cli_text(args, OPT_KIND, NULL));
-    cli_argument_text(&fields, "dedupe", cli_text(args, OPT_DEDUPE, NULL));
-    if (args->set[OPT_IN])
-        cli_argument_uint(&fields, "delay_ms", args->number[OPT_IN]);
-    if (args->set[OPT_AT])
-        cli_argument_uint(&fields, "at", args->number[OPT_AT]);
     fields.count++;
     cli_pack_text(&fields.pairs, "body");
     cli_pack_bin(&fields.pairs, body);
@@ -107,7 +102,7 @@ static void print_ids(cli_context *context, hf_bytes row)
     }
 }
 
-static int send_batch(cli_context *context, hf_bytes letter, uint32_t count, uint64_t *duplicates)
+static int send_batch(cli_context *context, hf_bytes letter, uint32_t count)
 {
     cli_arguments arguments = { 0 };
     cli_buffer row = { 0 };
@@ -117,10 +112,8 @@ static int send_batch(cli_context *context, hf_bytes letter, uint32_t count, uin
     for (uint32_t i = 0; i < count; i++)
         cli_buffer_add(&arguments.pairs, letter.data, letter.len);
     int code = cli_change(context, "send", cli_arguments_whole(&arguments), &row);
-    if (code == CLI_OK) {
+    if (code == CLI_OK)
         print_ids(context, cli_buffer_bytes(&row));
-        *duplicates += cli_field_uint(cli_buffer_bytes(&row), "duplicates");
-    }
     cli_arguments_free(&arguments);
     cli_buffer_free(&row);
     return code;
@@ -128,7 +121,7 @@ static int send_batch(cli_context *context, hf_bytes letter, uint32_t count, uin
 
 static int send_all(cli_context *context, hf_bytes letter, uint64_t count)
 {
-    uint64_t sent = 0, duplicates = 0;
+    uint64_t sent = 0;
     uint64_t most = letter.len > BATCH_BYTES / BATCH ? BATCH_BYTES / letter.len : BATCH;
     int code = CLI_OK;
     if (most == 0)
@@ -140,14 +133,11 @@ static int send_all(cli_context *context, hf_bytes letter, uint64_t count)
             code = CLI_INTERRUPTED;
             break;
         }
-        code = send_batch(context, letter, batch, &duplicates);
+        code = send_batch(context, letter, batch);
         if (code == CLI_OK)
             sent += batch;
     }
     cli_list_end(&context->output, hf_view(NULL, 0));
-    if (duplicates > 0)
-        cli_say(&context->output, "%llu taken before under this id: nothing new was sent.",
-                (unsigned long long)duplicates);
     if (code != CLI_OK && sent > 0) {
         cli_complain("%llu of %llu were sent", (unsigned long long)sent,
                      (unsigned long long)count);
@@ -161,10 +151,9 @@ int cmd_send(cli_context *context)
     const cli_args *args = &context->args;
     const char *to = args->operands[0];
     uint64_t count = cli_number(args, OPT_COUNT, 1);
-    if (strchr(to, '/') == NULL || count == 0 || (args->set[OPT_IN] && args->set[OPT_AT])) {
-        cli_complain(strchr(to, '/') == NULL ? "an actor is TYPE/KEY, such as order/42"
-                     : count == 0            ? "--count is at least 1"
-                                             : "only one of --in and --at");
+    if (strchr(to, '/') == NULL || count == 0) {
+        cli_complain(count == 0 ? "--count is at least 1"
+                                : "an actor is TYPE/KEY, such as order/42");
         return CLI_USAGE;
     }
     cli_buffer body = { 0 }, letter = { 0 };

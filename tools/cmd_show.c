@@ -20,8 +20,6 @@ static const cli_column fields[] = {
     { "died", "died", CLI_AS_TIME },
     { "code", "err", CLI_AS_ID },
     { "error", "error", CLI_AS_TEXT },
-    { "told", "dead_to", CLI_AS_TEXT },
-    { "damaged", "damaged", CLI_AS_TEXT },
     { "size", "body_bytes", CLI_AS_BYTES },
     { "body", "body", CLI_AS_BODY },
 };
@@ -34,7 +32,6 @@ static const cli_column attempts[] = {
 
 static const cli_column steps[] = {
     { "STEP", "name", CLI_AS_TEXT },
-    { "KEY", "key", CLI_AS_TEXT },
     { "UNDONE", "undone", CLI_AS_TEXT },
     { "RESULT", "result", CLI_AS_BODY },
 };

@@ -28,9 +28,6 @@ const cli_option cli_options[OPTIONS] = {
     [OPT_KEEP_ATTEMPTS] = { "keep-attempts", 0, CLI_FLAG, NULL, "tries used stay used" },
     [OPT_ALL] = { "all", 0, CLI_FLAG, NULL, "everything" },
     [OPT_KIND] = { "kind", 0, CLI_TEXT, "WORD", "the message's kind" },
-    [OPT_DEDUPE] = { "dedupe", 0, CLI_TEXT, "ID", "the actor takes one of this id in 24 h" },
-    [OPT_IN] = { "in", 0, CLI_DURATION, "TIME", "no sooner than in this time: 5m" },
-    [OPT_AT] = { "at", 0, CLI_MOMENT, "TIME", "no sooner than at: 2026-03-01T10:20:30Z" },
     [OPT_COUNT] = { "count", 0, CLI_NUMBER, "N", "so many copies [1]" },
     [OPT_RAW] = { "raw", 0, CLI_FLAG, NULL, "the body as it is, no JSON" },
     [OPT_BODY] = { "body", 0, CLI_NUMBER, "BYTES", "of each message" },
@@ -96,9 +93,8 @@ const cli_command cli_commands[] = {
       .more = "BODY is JSON and stored as msgpack, or with --raw any bytes; `-` reads it from stdin.\n"
               "{\"$bin\":\"base64\"} stands for binary. Prints the new id.",
       .examples = "holdfast send order/42 '{\"qty\":1}' --kind place\n"
-                  "holdfast send mail/7 - --raw --in 5m < letter.txt\n",
-      .options = { OPT_KIND, OPT_DEDUPE, OPT_IN, OPT_AT, OPT_COUNT, OPT_RAW, OPT_DRY_RUN,
-                   OPTIONS },
+                  "holdfast send mail/7 - --raw < letter.txt\n",
+      .options = { OPT_KIND, OPT_COUNT, OPT_RAW, OPT_DRY_RUN, OPTIONS },
       .run = cmd_send },
     { .name = "requeue",
       .operands = "[ID ...]",
@@ -125,13 +121,13 @@ const cli_command cli_commands[] = {
     { .name = "resume",
       .operands = "TYPE[/KEY] | --all",
       .most = 1,
-      .summary = "let it go on; a type's breaker is closed too",
+      .summary = "let it go on",
       .examples = "holdfast resume order\n"
                   "holdfast resume --all\n",
       .options = { OPT_ALL, OPT_DRY_RUN, OPTIONS },
       .run = cmd_resume },
     { .name = "bench",
-      .operands = "tell|state|wait|open|memory|disk",
+      .operands = "tell|state|wait|open|memory|crowd|disk",
       .least = 1,
       .most = 1,
       .summary = "the published numbers, on your machine",
@@ -142,6 +138,7 @@ const cli_command cli_commands[] = {
                   "holdfast bench wait --threads 64\n"
                   "holdfast bench open --pending 10000000\n"
                   "holdfast bench memory --actors 1000000\n"
+                  "holdfast bench crowd --pending 10000000\n"
                   "holdfast bench disk\n",
       .options = { OPT_BODY, OPT_STATE, OPT_ACTORS, OPT_THREADS, OPT_PENDING, OPT_SECONDS,
                    OPT_SHARDS, OPTIONS },

@@ -103,9 +103,6 @@ static int take_value(cli_args *args, cli_option_id id, const char *value)
     case CLI_DURATION:
         fine = cli_time_duration(value, 1000, number);
         break;
-    case CLI_MOMENT:
-        fine = cli_time_moment(value, number);
-        break;
     case CLI_WHEN:
         fine = strcmp(value, "auto") == 0 || strcmp(value, "always") == 0 ||
                strcmp(value, "never") == 0;

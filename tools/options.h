@@ -46,9 +46,6 @@ typedef enum cli_option_id {
     OPT_KEEP_ATTEMPTS,
     OPT_ALL,
     OPT_KIND,
-    OPT_DEDUPE,
-    OPT_IN,
-    OPT_AT,
     OPT_COUNT,
     OPT_RAW,
     OPT_BODY,
@@ -66,7 +63,6 @@ typedef enum cli_option_kind {
     CLI_TEXT,     /* text */
     CLI_NUMBER,   /* number */
     CLI_DURATION, /* number: milliseconds; bare: seconds */
-    CLI_MOMENT,   /* number: Unix milliseconds */
     CLI_PER_SECOND, /* number: "500/s" or "500" */
     CLI_WHEN,     /* text: auto, always or never */
 } cli_option_kind;

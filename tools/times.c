@@ -126,39 +126,3 @@ bool cli_time_duration(const char *text, uint64_t unit, uint64_t *ms)
     *ms = sum;
     return true;
 }
-
-bool cli_time_moment(const char *text, uint64_t *ms)
-{
-    const char *rest = text;
-    uint64_t number;
-    if (take_number(&rest, &number) && *rest == 0) {
-        *ms = number;
-        return true;
-    }
-    struct tm tm = { 0 };
-    unsigned fraction = 0;
-    int year, end = 0;
-    if (sscanf(text, "%4d-%2d-%2d%n", &year, &tm.tm_mon, &tm.tm_mday, &end) != 3)
-        return false;
-    rest = text + end;
-    if (*rest == 'T') {
-        if (sscanf(rest, "T%2d:%2d:%2d%n", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end) != 3)
-            return false;
-        rest += end;
-        if (*rest == '.') {
-            if (sscanf(rest, ".%3u%n", &fraction, &end) != 1 || end != 4)
-                return false;
-            rest += end;
-        }
-        if (*rest++ != 'Z')
-            return false;
-    }
-    int day = tm.tm_mday;
-    tm.tm_year = year - 1900;
-    tm.tm_mon--;
-    time_t seconds = timegm(&tm); /* normalises: the 30th of February would move */
-    if (*rest != 0 || seconds < 0 || tm.tm_mday != day)
-        return false;
-    *ms = (uint64_t)seconds * 1000 + fraction;
-    return true;
-}

@@ -21,7 +21,4 @@ void cli_time_relative(char out[CLI_TIME_ROOM], uint64_t ms, uint64_t now);
 /* "250ms" "5m" "2h" "3d" "1h30m"; a bare number has `unit` ms. */
 bool cli_time_duration(const char *text, uint64_t unit, uint64_t *ms);
 
-/* "2026-03-01", "2026-03-01T10:20:30Z", with .456 too, or Unix milliseconds. */
-bool cli_time_moment(const char *text, uint64_t *ms);
-
 #endif

@@ -19,9 +19,10 @@ check() { # DIR: prints what is wrong, fails if anything is
             { echo "README.md: there is no preset $preset"; bad=1; }
     done
     # `name.c` is a file of the tree, `folder/` and `folder/name` are there as well.
-    for name in $(grep -ho '`[a-z_/]*/[a-z_./]*`\|`[a-z_]*\.[ch]`' "$1/README.md" \
+    for name in $(grep -ho '`[a-z_]*\.[ch]`\|`[a-z]*/[a-z_./]*`' "$1/README.md" \
         "$1/docs/architecture.md" | tr -d '`' | sort -u); do
         case $name in
+        build/* | type/key) ;;
         */*) [ -e "$1/$name" ] ;;
         *) [ -n "$(find "$1" -path "$1/build" -prune -o -name "$name" -print)" ] ;;
         esac || { echo "named, but not there: $name"; bad=1; }
@@ -55,6 +56,7 @@ plant() { # a small tree with nothing wrong
 plant; expect 0 "a tree without a fault"
 plant; echo 'int other(void);' >>examples/hello.c; expect 1 "another program"
 plant; sed -i 's/demo/show/' CMakePresets.json; expect 1 "a preset that is not there"
+plant; echo 'Not `build/release/x`.' >>README.md; expect 0 "a file that is built"
 plant; echo 'See `engine/d.c`.' >>README.md; expect 1 "a file that is not there"
 plant; echo 'See `d.h`.' >>docs/architecture.md; expect 1 "a header that is not there"
 plant; touch storage/d.c; expect 1 "a file that is not explained"

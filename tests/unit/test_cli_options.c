@@ -50,8 +50,8 @@ static void test_parse(void **state)
     assert_int_equal(cli_number(&args, OPT_RATE, 0), 20);
     assert_int_equal(parse(&args, "pause order --wait 30s"), CLI_OK);
     assert_int_equal(cli_number(&args, OPT_WAIT, 0), 30000);
-    assert_int_equal(parse(&args, "send a/b --in 1h30m"), CLI_OK);
-    assert_int_equal(cli_number(&args, OPT_IN, 0), 5400000);
+    assert_int_equal(parse(&args, "resume order --wait 1h30m"), CLI_OK);
+    assert_int_equal(cli_number(&args, OPT_WAIT, 0), 5400000);
     assert_int_equal(cli_number(&args, OPT_COUNT, 1), 1);
     assert_int_equal(parse(&args, "--help"), CLI_OK);
     assert_null(args.command);
@@ -65,7 +65,7 @@ static void test_refuse(void **state)
         "", "nonsense", "ls --nonsense", "ls -z", "ls --limit", "ls --limit x", "ls --limit -1",
         "ls --limit 5x", "ls --json=yes", "ls --json --plain", "ls a b", "show", "show 1 2",
         "find --body 5", "ls --color sometimes", "requeue 1 --rate 0", "requeue 1 --rate 5/m",
-        "pause order --wait soon", "send a/b --at yesterday", "ls --limit 18446744073709551616",
+        "pause order --wait soon", "send a/b --count x", "ls --limit 18446744073709551616",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         cli_args args;

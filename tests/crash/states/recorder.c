@@ -3,13 +3,15 @@
  * Happy path: a call arrives, the real one is made, and if it succeeded and concerns
  * a file under the root, an event goes on the tape. Inode numbers become small ones
  * of our own. Any failure of the recorder itself ends the process: half a tape would
- * prove nothing. One thread. */
+ * prove nothing. Any thread: a call is noted before it returns, so the tape never says
+ * that something was acknowledged before what had to happen first. */
 #include "tests/crash/states/recorder.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +24,11 @@ bool tape_blind_to_directories;
 
 enum { FDS = 1024, INODES = 256 };
 
+static pthread_mutex_t tape_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
 static tape  *running;
+static tape   later; /* what tape_postpone holds back */
+static bool   postponing;
 static char   root[PATH_MAX];
 static size_t root_len;
 
@@ -41,9 +47,12 @@ static struct {
 
 static void *found(void **slot, const char *name)
 {
-    if (!*slot)
-        *slot = dlsym(RTLD_NEXT, name);
-    return *slot;
+    void *real = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    if (!real) {
+        real = dlsym(RTLD_NEXT, name);
+        __atomic_store_n(slot, real, __ATOMIC_RELEASE);
+    }
+    return real;
 }
 
 _Noreturn static void give_up(const char *why)
@@ -52,15 +61,32 @@ _Noreturn static void give_up(const char *why)
     abort();
 }
 
-static tape_event *note(tape_what what)
+static tape_event *more(tape *on)
 {
-    if (running->count == running->room) {
-        running->room = running->room ? running->room * 2 : 1024;
-        running->events = realloc(running->events, running->room * sizeof *running->events);
-        if (!running->events)
+    if (on->count == on->room) {
+        on->room = on->room ? on->room * 2 : 1024;
+        on->events = realloc(on->events, on->room * sizeof *on->events);
+        if (!on->events)
             give_up("out of memory");
     }
-    tape_event *e = &running->events[running->count++];
+    return &on->events[on->count++];
+}
+
+static void hold(void)
+{
+    (void)pthread_mutex_lock(&tape_lock);
+}
+
+static void let_go(void)
+{
+    (void)pthread_mutex_unlock(&tape_lock);
+}
+
+/* Under the lock, as is all that notes. */
+static tape_event *note(tape_what what)
+{
+    bool        mark = what == TAPE_BEGIN || what == TAPE_ACK;
+    tape_event *e = more(postponing && !mark ? &later : running);
     memset(e, 0, sizeof *e);
     e->what = (uint8_t)what;
     return e;
@@ -101,8 +127,8 @@ static uint32_t parent_of(const char *path, const char *name)
     return inode_of(&st);
 }
 
-static void note_name(tape_what what, const char *path, const char *name, uint32_t inode,
-                      bool is_dir)
+static tape_event *note_name(tape_what what, const char *path, const char *name, uint32_t inode,
+                             bool is_dir)
 {
     uint32_t    dir = parent_of(path, name);
     tape_event *e = note(what);
@@ -110,6 +136,7 @@ static void note_name(tape_what what, const char *path, const char *name, uint32
     e->inode = inode;
     e->is_dir = is_dir;
     (void)snprintf(e->name, sizeof e->name, "%s", name);
+    return e;
 }
 
 static bool exists(const char *path)
@@ -135,7 +162,25 @@ void tape_start(tape *on, const char *directory)
 
 void tape_stop(void)
 {
+    tape_catch_up();
     running = NULL;
+}
+
+void tape_postpone(bool on)
+{
+    hold();
+    postponing = on && running;
+    let_go();
+}
+
+void tape_catch_up(void)
+{
+    hold();
+    for (size_t i = 0; running && i < later.count; i++)
+        *more(running) = later.events[i];
+    later.count = 0;
+    postponing = false;
+    let_go();
 }
 
 void tape_free(tape *of)
@@ -148,12 +193,16 @@ void tape_free(tape *of)
 
 void tape_begin(uint64_t op)
 {
+    hold();
     note(TAPE_BEGIN)->op = op;
+    let_go();
 }
 
 void tape_ack(uint64_t op)
 {
+    hold();
     note(TAPE_ACK)->op = op;
+    let_go();
 }
 
 /* ---- Opening and closing */
@@ -163,15 +212,17 @@ static void opened(int fd, const char *path, const char *name, int flags, bool e
     struct stat st;
     if (fd >= FDS || fstat(fd, &st))
         give_up("a file descriptor is too high");
+    hold();
     uint32_t inode = inode_of(&st);
     fds[fd].used = true;
     fds[fd].sync = flags & O_DSYNC; /* O_SYNC has this bit, too */
     fds[fd].is_dir = S_ISDIR(st.st_mode);
     fds[fd].inode = inode;
     if (!existed)
-        note_name(TAPE_LINK, path, name, inode, false);
+        (void)note_name(TAPE_LINK, path, name, inode, false);
     else if (flags & O_TRUNC)
         note(TAPE_SIZE)->inode = inode;
+    let_go();
 }
 
 static void *real_open;
@@ -228,6 +279,7 @@ static bool tracked(int fd)
 
 static void wrote(int fd, const struct iovec *iov, int count, off_t at, ssize_t done)
 {
+    hold();
     tape_event *e = note(TAPE_WRITE);
     e->inode = fds[fd].inode;
     e->off = (uint64_t)at;
@@ -243,12 +295,13 @@ static void wrote(int fd, const struct iovec *iov, int count, off_t at, ssize_t 
         memcpy(e->bytes + have, iov[i].iov_base, part);
         have += part;
     }
-    if (!fds[fd].sync)
-        return;
-    tape_event *sync = note(TAPE_SYNC_RANGE);
-    sync->inode = fds[fd].inode;
-    sync->off = (uint64_t)at;
-    sync->len = (uint64_t)done;
+    if (fds[fd].sync) {
+        tape_event *sync = note(TAPE_SYNC_RANGE);
+        sync->inode = fds[fd].inode;
+        sync->off = (uint64_t)at;
+        sync->len = (uint64_t)done;
+    }
+    let_go();
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
@@ -296,9 +349,11 @@ int ftruncate(int fd, off_t size)
     static void *real_ftruncate;
     int          err = REAL(ftruncate)(fd, size);
     if (!err && tracked(fd)) {
+        hold();
         tape_event *e = note(TAPE_SIZE);
         e->inode = fds[fd].inode;
         e->off = (uint64_t)size;
+        let_go();
     }
     return err;
 }
@@ -322,9 +377,11 @@ static void synced(int fd)
 {
     if (fds[fd].is_dir && tape_blind_to_directories)
         return;
+    hold();
     tape_event *e = note(TAPE_SYNC);
     e->inode = fds[fd].inode;
     e->is_dir = fds[fd].is_dir;
+    let_go();
 }
 
 int fdatasync(int fd)
@@ -353,17 +410,22 @@ int mkdir(const char *path, mode_t mode)
     struct stat  st;
     const char  *name = ours(path);
     int          err = REAL(mkdir)(path, mode);
-    if (!err && name && stat(path, &st) == 0)
-        note_name(TAPE_LINK, path, name, inode_of(&st), true);
+    if (!err && name && stat(path, &st) == 0) {
+        hold();
+        (void)note_name(TAPE_LINK, path, name, inode_of(&st), true);
+        let_go();
+    }
     return err;
 }
 
 /* Its number may come back as another file's. */
 static void vanish(const char *path, const char *name, const struct stat *st)
 {
+    hold();
     uint32_t inode = inode_of(st);
-    note_name(TAPE_UNLINK, path, name, inode, S_ISDIR(st->st_mode));
+    (void)note_name(TAPE_UNLINK, path, name, inode, S_ISDIR(st->st_mode));
     inodes[inode].gone = S_ISDIR(st->st_mode) || st->st_nlink <= 1;
+    let_go();
 }
 
 int unlink(const char *path)
@@ -395,10 +457,13 @@ static void renamed(const char *from, const char *to, const char *name, const st
     const char *to_name = ours(to);
     if (!to_name)
         give_up("a file was renamed out of the root");
-    note_name(TAPE_RENAME, from, name, inode_of(st), S_ISDIR(st->st_mode));
-    tape_event *e = &running->events[running->count - 1];
-    e->to_dir = parent_of(to, to_name);
+    hold();
+    uint32_t    inode = inode_of(st);
+    uint32_t    to_dir = parent_of(to, to_name);
+    tape_event *e = note_name(TAPE_RENAME, from, name, inode, S_ISDIR(st->st_mode));
+    e->to_dir = to_dir;
     (void)snprintf(e->to_name, sizeof e->to_name, "%s", to_name);
+    let_go();
 }
 
 int rename(const char *from, const char *to)

@@ -40,13 +40,18 @@ typedef struct tape {
     uint32_t    inodes;
 } tape;
 
-/* One tape at a time; one thread. `root` is an existing, absolute directory. */
+/* One tape at a time, started and stopped while nothing writes. `root` is an existing, absolute directory. */
 void tape_start(tape *on, const char *root);
 void tape_stop(void);
 void tape_free(tape *of);
 
 void tape_begin(uint64_t op);
 void tape_ack(uint64_t op);
+
+/* Pretend that what happens now happens only at tape_catch_up (or tape_stop): marks
+ * are not held back, so things are acknowledged before they were done. */
+void tape_postpone(bool on);
+void tape_catch_up(void);
 
 /* Pretend that nobody ever syncs a directory: to see that it would be noticed. */
 extern bool tape_blind_to_directories;
