@@ -20,11 +20,13 @@
 #include "storage/memory.h"
 #include "storage/testpoint.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 enum {
     RIDE_NS       = 10 * 1000 * 1000,
     PACE_NS       = 20 * 1000 * 1000,
+    REST_NS       = 1000 * 1000 * 1000, /* idle for so long: memory goes back */
     GROUP_MAX     = 4 << 20,        /* bytes from outside in one commit */
     QUEUE_MAX     = 16 << 20,       /* bytes from outside on their way */
     STUCK_NS      = 10 * 1000 * 1000,
@@ -355,8 +357,9 @@ static void committed(round *r)
     atomic_fetch_add_explicit(&engine->count.commits, 1, memory_order_relaxed);
     hf_histogram_add(&engine->journal.latency, (hf_clock_mono_ns() - r->started) / 1000);
     hf_log_stat(engine->log, &stats);
+    j->worked_ns = hf_clock_mono_ns();
     if (r->outside)
-        j->paced_ns = hf_clock_mono_ns();
+        j->paced_ns = j->worked_ns;
     count_list(engine, r->outside, stats.next);
     count_list(engine, r->turns, stats.next);
     /* Before anyone is told: who then drains must not find the shards idle still. */
@@ -523,6 +526,8 @@ static bool wait_for_work(hf_engine *engine, bool folding)
     if (j->ride_until && (!until || j->ride_until < until))
         until = j->ride_until;
     j->asleep = true;
+    if (!until && !j->rested)
+        until = now + REST_NS;
     if (until) {
         struct timespec at = at_ns(until - now);
         pthread_cond_timedwait(&j->wake, &j->lock, &at);
@@ -540,6 +545,17 @@ static void keep_large_blocks(void)
 {
     void *volatile block = malloc(16 << 20);
     free(block);
+}
+
+/* Idle for a while: what is kept for reuse goes back to the system. */
+static void rest(hf_engine *engine)
+{
+    hf_journal *j = &engine->journal;
+    if (j->rested || hf_clock_mono_ns() - j->worked_ns < REST_NS)
+        return;
+    hf_log_rest(engine->log);
+    malloc_trim(0);
+    j->rested = true;
 }
 
 static void *journal_main(void *user)
@@ -566,6 +582,10 @@ static void *journal_main(void *user)
         uint32_t count = work ? one_round(engine, &r) : 0;
         if (!hf_log_state(engine->log) && ((folding && !count) || j->stuck))
             go_on_folding(engine, &r);
+        else if (!count)
+            rest(engine);
+        if (count)
+            j->rested = false;
     }
     settle_list(j->stuck, HF_ECLOSED);
     j->stuck = NULL;

@@ -25,6 +25,8 @@ typedef struct hf_journal {
     hf_group        group;
     hf_batch       *stuck;      /* turns that found no room: again before others */
     uint64_t        paced_ns;   /* when outsiders were last let in */
+    uint64_t        worked_ns;  /* the last commit */
+    bool            rested;     /* gave memory back since then */
     bool            starved;    /* told the log that there is no room */
     /* any thread */
     atomic_uint     gate[2];    /* senders of even and odd groups sleep here */

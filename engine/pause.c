@@ -102,9 +102,8 @@ static void wake_shards(hf_engine *engine)
     }
 }
 
-void hf_pauses_remove(hf_engine *engine, const char *what)
+static void remove_word(hf_pauses *p, const char *what)
 {
-    hf_pauses *p = &engine->pauses;
     pthread_rwlock_wrlock(&p->lock);
     for (uint32_t i = 0; i < p->count; i++) {
         if (strcmp(p->what[i], what) != 0)
@@ -115,31 +114,65 @@ void hf_pauses_remove(hf_engine *engine, const char *what)
     }
     atomic_store(&p->any, p->count);
     pthread_rwlock_unlock(&p->lock);
-    wake_shards(engine);
 }
 
-static int load_one(void *user, hf_bytes key, hf_bytes payload)
+static int load_row(hf_engine *engine, hf_bytes key)
 {
     char what[HF_ADDRESS_MAX + 1];
-    (void)payload;
     if (key.len > HF_ADDRESS_MAX)
         return hf_error(HF_ECORRUPT, "a pause of %zu bytes", key.len);
     memcpy(what, key.data, key.len);
     what[key.len] = 0;
-    return hf_pauses_add(user, what);
+    return hf_pauses_add(engine, what);
+}
+
+static int load_table(hf_engine *engine)
+{
+    hf_txn *txn;
+    hf_cursor *cursor;
+    hf_bytes key, value, payload;
+    int err = hf_txn_read(engine->disk, &txn);
+    if (err)
+        return err;
+    err = hf_cursor_open(txn, HF_IN_PAUSES, &cursor);
+    if (!err) {
+        for (err = hf_cursor_first(cursor, &key, &value); !err;
+             err = hf_cursor_next(cursor, &key, &value)) {
+            err = hf_row_open(HF_IN_PAUSES, key, value, &payload);
+            if (!err)
+                err = load_row(engine, key);
+            if (err)
+                break;
+        }
+        hf_cursor_close(cursor);
+    }
+    hf_txn_abort(txn);
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+static int load_fact(void *user, const hf_entry *e, uint64_t position)
+{
+    hf_engine *engine = user;
+    (void)position;
+    if (e->op == HF_OP_PAUSE)
+        return hf_pauses_add(engine, e->to);
+    if (e->op == HF_OP_RESUME)
+        remove_word(&engine->pauses, e->to);
+    return HF_OK;
+}
+
+void hf_pauses_remove(hf_engine *engine, const char *what)
+{
+    remove_word(&engine->pauses, what);
+    wake_shards(engine);
 }
 
 int hf_pauses_load(hf_engine *engine)
 {
-    hf_view_of *view;
     if (pthread_rwlock_init(&engine->pauses.lock, NULL))
         return hf_error(HF_ENOMEM, "pauses");
-    int err = hf_view_open(&view, engine->disk);
-    if (err)
-        return err;
-    err = hf_view_walk(view, HF_IN_PAUSES, hf_view(NULL, 0), load_one, engine);
-    hf_view_close(view);
-    return err;
+    int err = load_table(engine);
+    return err ? err : hf_window_facts(hf_log_window(engine->log), load_fact, engine);
 }
 
 void hf_pauses_done(hf_engine *engine)

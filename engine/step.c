@@ -233,9 +233,10 @@ static int load_steps(hf_turn *turn, hf_parcel *p)
     return err;
 }
 
-static int keep_old_step(void *user, const hf_entry *e)
+static int keep_old_step(void *user, const hf_entry *e, uint64_t position)
 {
     hf_engine *engine = user;
+    (void)position;
     if (e->op != HF_OP_STEP)
         return HF_OK;
     size_t size = hf_entry_size(e);
@@ -250,18 +251,7 @@ static int keep_old_step(void *user, const hf_entry *e)
 
 int hf_steps_load(hf_engine *engine)
 {
-    const hf_window *w = hf_log_window(engine->log);
-    int err = HF_OK;
-    for (uint32_t i = 0; !err && i < w->count; i++) {
-        const hf_record *r = hf_window_at(w, i);
-        const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
-        for (uint32_t n = 0; !err && n < r->count; n++) {
-            hf_entry e;
-            at += hf_entry_decode(at, (size_t)(end - at), &e);
-            err = keep_old_step(engine, &e);
-        }
-    }
-    return err;
+    return hf_window_facts(hf_log_window(engine->log), keep_old_step, engine);
 }
 
 void hf_steps_done(hf_engine *engine)

@@ -230,6 +230,11 @@ static int plan_pause(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
         err = hf_scan_open(&scan, inquiry);
     if (err)
         return err;
+    const hf_living *living = inquiry->living;
+    if (*plan->what && living && !living->defines(living->user, plan->what, strlen(plan->what))) {
+        hf_scan_close(&scan); /* mistyped, most likely */
+        return hf_error(HF_ENOTYPE, "%s", plan->what);
+    }
     plan->wait_ms = args[2].number;
     plan->pauses = true;
     bool already = hf_pausings_exact(&scan.pausings, plan->what) != NULL;

@@ -22,6 +22,7 @@ struct hf_store {
     char     path[PATH_MAX];
     uint32_t wait_ms;
     bool     waited; /* for an engine that did not come: not again */
+    uint64_t hung_ms; /* until then an engine that was silent is not asked again */
     bool     busy;   /* in a callback */
 };
 
@@ -54,6 +55,8 @@ void hf_store_close(hf_store *store)
 {
     hf_mem_free(store);
 }
+
+enum { HUNG_MS = 30000 };
 
 static uint64_t now_ms(void)
 {
@@ -116,7 +119,7 @@ static int query(hf_store *store, const char *question, hf_bytes arguments, hf_r
     uint64_t pid = 0;
     int fd;
     /* Twice: it may go away just when we come, and another one be there. */
-    for (int attempt = 0; attempt < 2; attempt++) {
+    for (int attempt = 0; attempt < 2 && now_ms() >= store->hung_ms; attempt++) {
         int err = reach(store, &fd, &pid);
         if (err == HF_ENOTFOUND)
             break;
@@ -125,7 +128,7 @@ static int query(hf_store *store, const char *question, hf_bytes arguments, hf_r
         if (!err || call.ended || call.rows || (err != HF_ETIMEDOUT && err != HF_ECLOSED))
             return err;
         if (err == HF_ETIMEDOUT)
-            break;
+            store->hung_ms = now_ms() + HUNG_MS;
     }
     bool locked = hf_control_locked(store->path, &pid);
     return query_disk(store, question, arguments, locked ? pid ? pid : 1 : 0, each, user);
@@ -166,7 +169,8 @@ static int try_change(hf_store *store, hf_control_call *call, hf_row_fn done, vo
         if (!err || call->ended)
             return err;
         if (call->sent && (err == HF_ETIMEDOUT || err == HF_ECLOSED || err == HF_EIO))
-            return hf_error(HF_EUNKNOWN, "the engine went away before it answered");
+            return hf_error(HF_EUNKNOWN, err == HF_ETIMEDOUT ? "the engine does not answer"
+                                         : "the engine went away before it answered");
         if (err != HF_ECLOSED)
             return err;
         return hf_error(HF_EBUSY, "the engine of %s hung up", store->path);

@@ -204,7 +204,7 @@ static int open_at(hf_env **e, const char *path, const hf_disk_options *options)
 
     int err = hf_place_find(path, real, &place);
     if (err == HF_EINVAL && place == HF_PLACE_NOTHING && options->flags & HF_LOOK)
-        return HF_ENOTFOUND;
+        return access(path, F_OK) ? hf_error(HF_ENOTFOUND, "no store at %s", path) : HF_ENOTFOUND;
     if (err)
         return err;
     if (place != HF_PLACE_STORE) {

@@ -382,3 +382,8 @@ const hf_window *hf_log_window(const hf_log *log)
 {
     return &log->window;
 }
+
+void hf_log_rest(hf_log *log)
+{
+    hf_window_rest(&log->window);
+}

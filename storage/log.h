@@ -105,5 +105,7 @@ void     hf_log_release(hf_log *log, uint64_t position);
 /* Where readers start: a record; its `next` is the oldest of the window. */
 hf_record *hf_log_start_of_chain(hf_log *log);
 const hf_window *hf_log_window(const hf_log *log);
+/* Nothing goes on just now: memory kept for reuse goes back to the system. */
+void hf_log_rest(hf_log *log);
 
 #endif

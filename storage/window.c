@@ -9,6 +9,8 @@
 #include "storage/entry.h"
 #include "storage/memory.h"
 
+#include <sys/mman.h>
+
 void hf_window_init(hf_window *w, uint32_t readers)
 {
     memset(w, 0, sizeof *w);
@@ -263,4 +265,34 @@ void hf_window_pop(hf_window *w, uint32_t count, void (*each)(void *, hf_record 
 uint64_t hf_window_tail(const hf_window *w, uint64_t next)
 {
     return w->count ? hf_window_at(w, 0)->base : next;
+}
+
+int hf_window_facts(const hf_window *w, hf_fact_fn each, void *user)
+{
+    int err = HF_OK;
+    for (uint32_t i = 0; !err && i < w->count; i++) {
+        const hf_record *r = hf_window_at(w, i);
+        if (!r->keep || !r->data)
+            continue;
+        const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+        for (uint32_t n = 0; !err && n < r->count; n++) {
+            hf_entry e;
+            at += hf_entry_decode(at, (size_t)(end - at), &e);
+            if (e.op != HF_OP_SEND && e.op != HF_OP_DONE)
+                err = each(user, &e, r->base + n);
+        }
+    }
+    return err;
+}
+
+void hf_window_rest(hf_window *w)
+{
+    enum { PAGE = 4096 };
+    /* The first bytes of a chunk hold the list together: its first page stays. */
+    for (uint8_t *chunk = w->spare; chunk;) {
+        uintptr_t from = ((uintptr_t)chunk + sizeof(void *) + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+        uintptr_t to = ((uintptr_t)chunk + HF_RECORD_MAX) & ~(uintptr_t)(PAGE - 1);
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+        memcpy(&chunk, chunk, sizeof chunk);
+    }
 }

@@ -16,7 +16,7 @@
 
 #include "storage/record.h"
 
-#include "engine/holdfast.h"
+#include "storage/entry.h"
 
 #include <stdatomic.h>
 
@@ -89,6 +89,14 @@ static inline bool hf_record_is_done(const hf_record *record, uint32_t index)
 
 /* Give back the bytes of records of which nothing is left; cheap. */
 void hf_window_trim(hf_window *window);
+
+/* Each entry that is more than a message or its end, oldest first: states, steps,
+ * pauses, retries, … Records of messages alone are passed over. */
+typedef int (*hf_fact_fn)(void *user, const hf_entry *entry, uint64_t position);
+int hf_window_facts(const hf_window *window, hf_fact_fn each, void *user);
+
+/* Nothing goes on just now: the pages of spare chunks go back to the system. */
+void hf_window_rest(hf_window *window);
 
 /* Seal records from the tail until at most `keep_bytes` stay unsealed. */
 void hf_window_seal(hf_window *window, uint64_t keep_bytes);

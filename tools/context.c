@@ -6,8 +6,10 @@
 #include "tools/context.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { WAIT_MS = 5000 };
@@ -33,17 +35,27 @@ int cli_exit_code(int err)
     }
 }
 
+static int no_permission(const char *path)
+{
+    struct stat about;
+    const struct passwd *owner = stat(path, &about) == 0 ? getpwuid(about.st_uid) : NULL;
+    if (owner != NULL)
+        cli_complain("no permission for the store %s: it belongs to the user %s", path,
+                     owner->pw_name);
+    else
+        cli_complain("no permission for the store %s", path);
+    return CLI_REFUSED;
+}
+
 int cli_store_failed(const cli_context *context, int err)
 {
     const char *detail = hf_detail();
-    if (err == HF_EIO && context->path != NULL && access(context->path, R_OK | X_OK) != 0 &&
-        errno == EACCES) {
-        cli_complain("no permission to read %s", context->path);
-        return CLI_REFUSED;
-    }
+    if (err == HF_EIO && context->path != NULL && strstr(detail, strerror(EACCES)) != NULL)
+        return no_permission(context->path);
     bool named = context->path == NULL || strstr(detail, context->path) != NULL;
-    cli_complain("%s%s%s%s%s", named ? "" : context->path, named ? "" : ": ", hf_strerror(err),
-                 *detail != 0 ? ": " : "", detail);
+    bool plain = (err == HF_ENOTFOUND || err == HF_EINVAL) && *detail != 0; /* says it all */
+    cli_complain("%s%s%s%s%s", named ? "" : context->path, named ? "" : ": ",
+                 plain ? "" : hf_strerror(err), plain || *detail == 0 ? "" : ": ", detail);
     if (err == HF_EBUSY)
         cli_say(&context->output, "Try again, or wait longer with --wait 30s.");
     if (err == HF_ECORRUPT)
@@ -58,12 +70,14 @@ static int say_source(void *user, hf_bytes row)
 {
     const cli_context *context = user;
     hf_bytes source = cli_field_text(row, "source");
-    uint64_t pid = cli_field_uint(row, "pid");
-    if (pid != 0)
-        cli_say(&context->output, "%s: answered by the " HF_FMT ", process %llu has it",
-                context->path, HF_ARG(source), (unsigned long long)pid);
+    unsigned long long pid = cli_field_uint(row, "pid");
+    if (pid == 0)
+        cli_say(&context->output, "%s: no engine has it, read from disk", context->path);
+    else if (source.len == 6)
+        cli_say(&context->output, "%s: answered by its engine, process %llu", context->path, pid);
     else
-        cli_say(&context->output, "%s: answered by the " HF_FMT, context->path, HF_ARG(source));
+        cli_say(&context->output, "%s: read from disk, process %llu has it but does not answer",
+                context->path, pid);
     return HF_OK;
 }
 
@@ -80,6 +94,10 @@ int cli_store_open(cli_context *context)
     int err = hf_store_open(&context->store, context->path, (uint32_t)wait_ms);
     if (err == HF_OK && context->output.verbose)
         err = hf_query(context->store, "stats", hf_view(NULL, 0), say_source, context);
+    if (err == HF_EINVAL) { /* something else lies there: a wrong path, not a wrong option */
+        (void)cli_store_failed(context, err);
+        return CLI_NOT_FOUND;
+    }
     return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
 }
 

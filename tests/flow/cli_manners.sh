@@ -30,6 +30,19 @@ exits 2 '--json' ls --json --plain -d nowhere
 exits 2 'tell, state' bench nonsense
 exits 2 '--body is between' bench disk --body 1
 exits 3 'nowhere' ls -d nowhere
+exits 3 'no store at no/where' ls -d no/where
+mkdir empty other
+: >other/thing
+exits 3 'not a directory' ls -d other/thing
+exits 3 'no store at' ls -d empty
+exits 3 'holds other files' ls -d other
+exits 2 "did you mean 'ls'" lss
+exits 2 'types, actors or errors' ls errrs -d nowhere
+if test "$(id -u)" -ne 0; then
+    mkdir closed
+    chmod 000 closed
+    exits 6 "belongs to the user $(id -un)" ls -d closed
+fi
 exits 3 'nowhere' requeue 5 -d nowhere
 test ! -e nowhere || fail "looking made a store"
 

@@ -2,13 +2,32 @@
  *
  * Type `order` counts in its state, as msgpack {"n": count}; a message of kind
  * `bad` is buried until the file STORE.mended exists, one of kind `flaky` fails
- * until then. Says "ready", and closes when stdin ends. */
+ * until then, one of kind `stall` lasts until then, on its shard. Type `slow` has
+ * a thread; its turns last until they are told to stop and the file exists. Says
+ * "ready", and closes when stdin ends. */
 #include "engine/holdfast.h"
 
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char mended[4096];
+
+static void wait_for(int mends, const hf_turn *turn)
+{
+    const struct timespec pause = { 0, 10000000 };
+    while ((mends && access(mended, F_OK) != 0) || (turn && !hf_cancelled(turn)))
+        (void)nanosleep(&pause, NULL);
+}
+
+static int handle_slow(hf_turn *turn, const hf_message *msg)
+{
+    (void)msg;
+    wait_for(0, turn); /* or the test runs into its timeout */
+    wait_for(1, NULL);
+    hf_save(turn, hf_str("told to stop"));
+    return HF_OK;
+}
 
 static int handle(hf_turn *turn, const hf_message *msg)
 {
@@ -19,6 +38,8 @@ static int handle(hf_turn *turn, const hf_message *msg)
         return hf_bury(turn, "no such product");
     if (strcmp(msg->kind, "flaky") == 0 && !whole)
         return hf_fail(turn, 7, "the bank is down");
+    if (strcmp(msg->kind, "stall") == 0)
+        wait_for(1, NULL);
     if (found.len == sizeof state)
         memcpy(state, found.data, sizeof state);
     state[3]++; /* a test stays below 128 */
@@ -29,7 +50,10 @@ static int handle(hf_turn *turn, const hf_message *msg)
 int main(int argc, char **argv)
 {
     const hf_type types[] = {
-        { .name = "order", .handle = handle, .retry_ms = 3600000, .strikes = HF_NEVER },
+        { .name = "order", .handle = handle, .retry_ms = 3600000, .strikes = HF_NEVER,
+          .stuck_ms = 300 },
+        { .name = "slow", .handle = handle_slow, .threads = 1, .strikes = HF_NEVER,
+          .stuck_ms = 300 },
         { 0 },
     };
     hf_engine *engine = NULL;

@@ -8,10 +8,11 @@ work=$(mktemp -d "${PWD}/cli-store.XXXXXX")
 pid=
 trap 'test -z "$pid" || kill -9 "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
+: >log
 export HOLDFAST_STORE="$work/store" NO_COLOR=1
 mkfifo stdin
 
-fail() { echo "cli_store: $*" >&2; exit 1; }
+fail() { echo "cli_store: $*" >&2; cat log >&2; exit 1; }
 has() { # WHAT TEXT: the text holds it
     case $2 in *"$1"*) return 0 ;; *) return 1 ;; esac
 }
@@ -39,7 +40,7 @@ exits() { # CODE COMMAND...
 }
 start() {
     : >ready
-    "$shop" "$HOLDFAST_STORE" <stdin >ready &
+    "$shop" "$HOLDFAST_STORE" <stdin >ready 2>>log &
     pid=$!
     exec 9>stdin
     tries=0
@@ -47,6 +48,23 @@ start() {
         tries=$((tries + 1))
         test $tries -lt 100 || fail "the engine does not start"
         sleep 0.1
+    done
+}
+is_json() { # FILE: the tool's own parser takes it
+    "$tool" send order/1 - --dry-run <"$1" 2>err || fail "no JSON: $(cat "$1" err)"
+}
+formats() { # all that looks, in all three formats
+    for command in stats ls 'ls actors' 'ls errors' 'actor order/1' find "show $1"; do
+        for format in --json --ndjson --plain; do
+            # shellcheck disable=SC2086
+            "$tool" $command $format >out 2>err || fail "$command $format: $(cat err)"
+            test -s out || fail "$command $format says nothing"
+            case $format in
+            --json) is_json out ;;
+            --ndjson) while read -r line; do echo "$line" >line; is_json line; done <out ;;
+            --plain) grep -q "$(printf '\t')" out || fail "$command --plain has no tabs" ;;
+            esac
+        done
     done
 }
 murder() {
@@ -58,6 +76,10 @@ murder() {
 
 exits 3 ls                                    # no store yet
 start
+exits 2 pause ordr                            # mistyped: the engine knows its types
+has 'ordr' "$text" || fail "does not name it: $text"
+"$shop" "$HOLDFAST_STORE" </dev/null >second 2>&1 && fail "a second engine opened the store"
+grep -q "process $pid" second || fail "does not name who has it: $(cat second)"
 
 # ---- Live: send, look
 must '"id":' send order/1 '{"qty":1}' --kind place --json
@@ -78,6 +100,7 @@ must '"body":{"sku":18446744073709551615,"raw":{"$bin":"AAE="}}' show "$bad" --j
 must 'no such product' show "$bad"
 must 'Nothing was done' requeue --where 'status = dead' --dry-run
 must '"dead":1' ls --json
+formats "$bad"
 exits 6 requeue --where 'status = dead'       # not asked on a terminal, not told --yes
 : >"$HOLDFAST_STORE.mended"
 must '"requeued":1' requeue --where 'status = dead' --yes --json
@@ -104,6 +127,31 @@ must '"requeued":1' requeue "$late" --json
 soon '"state":{"n":1}' actor order/3 --json
 rm "$HOLDFAST_STORE.mended"
 
+# ---- Live: turns that last, on a thread and on a shard
+"$tool" send slow/1 --plain >id
+must '"resident":true' actor order/3 --json
+soon '"why":"stuck"' actor slow/1 --json
+must '"since":' actor slow/1 --json
+must "Message $(cat id) runs since" actor slow/1
+must '"running":1' ls --where 'type = slow' --json
+must '"stuck":1' ls --where 'type = slow' --json
+must '"running":1' pause slow --json          # does not wait for it, but says so
+must '"paused":true' resume slow --json
+"$tool" send order/7 --kind stall --plain >id2
+soon '"why":"stuck"' actor order/7 --json
+tries=0
+until grep -q "message $(cat id) of type \"slow\" runs" log \
+    && grep -q "message $(cat id2) of type \"order\" runs" log; do
+    tries=$((tries + 1))
+    test $tries -lt 100 || fail "stuck turns are not in the log"
+    sleep 0.1
+done
+: >"$HOLDFAST_STORE.mended"
+soon 'told to stop' actor slow/1 --json
+soon '"state":{"n":1}' actor order/7 --json
+rm "$HOLDFAST_STORE.mended"
+test "$(grep -c 'longer than stuck_ms' log)" -eq 2 || fail "reported twice"
+
 # ---- Killed: the same questions, the same changes, from disk
 buried=$("$tool" send order/4 '{"qty":4}' --kind bad --plain)
 soon "$buried" find --where 'status = dead' --plain --fields id
@@ -116,6 +164,7 @@ must '"why":"paused"' actor order/5 --json
 must '"body":{"qty":4}' show "$buried" --json
 must '"error":"no such product"' ls errors --json
 must "$buried" find --where "actor = order/4 and status = dead" --plain --fields id
+formats "$buried"
 must '"requeued":1' requeue "$buried" --json
 exits 3 find --where 'status = dead'
 "$tool" send order/6 '{}' --kind place >/dev/null

@@ -169,12 +169,32 @@ static void complain(explorer *x, const char *bad, uint64_t chance)
     keep_state(x, chance);
 }
 
+static explorer *trying; /* of this process */
+static uint64_t  trying_chance;
+
+/* The engine waits for ever. We are dying, so anything may be called; if that hangs,
+ * too, the second alarm ends it. */
+static void on_alarm(int number)
+{
+    (void)signal(number, SIG_DFL);
+    (void)alarm(5);
+    atomic_store(&shared->bad, true);
+    if (trying)
+        complain(trying, "it hangs", trying_chance);
+    else
+        printf("BAD  seed %" PRIu64 " life %u: it hangs while it is recorded\n", w.seed, w.life);
+    (void)fflush(stdout);
+    _exit(1);
+}
+
 static bool try_state(explorer *x)
 {
     uint64_t number = x->number++;
     if ((x->point + number) % opt.workers != x->worker)
         return true;
     uint64_t chance = w.seed * 1000003 + x->point * 7919 + number, kept = chance;
+    trying = x;
+    trying_chance = kept;
     (void)alarm(HANG_SECONDS);
     clear(x->root);
     if (!crashdisk_build(&x->disk, x->choice, &chance, x->root)) {
@@ -302,7 +322,7 @@ static bool await(pid_t pid)
         return WEXITSTATUS(status) == 0;
     }
     printf("BAD  seed %" PRIu64 " life %u: %s\n", w.seed, w.life,
-           WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status)));
+           strsignal(WTERMSIG(status)));
     return false;
 }
 
@@ -400,7 +420,9 @@ static bool record(explorer *before, const char *root)
     }
     w.start.started = false;
     uint32_t old_ops = w.op_count, old_messages = w.message_count;
-    bool     fine = live((uint32_t)opt.ops);
+    (void)alarm(HANG_SECONDS);
+    bool fine = live((uint32_t)opt.ops);
+    (void)alarm(0);
     tape_stop();
     w.tape = of;
     count_life(old_ops, old_messages);
@@ -523,6 +545,7 @@ int main(int argc, char **argv)
     if (opt.mutant != MUTANT_NONE) /* a state may well kill its process */
         (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     (void)mallopt(M_MMAP_THRESHOLD, 512 << 10);
+    (void)signal(SIGALRM, on_alarm);
     make_base();
     int err = run_all();
     clear(base);

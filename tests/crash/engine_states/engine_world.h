@@ -68,7 +68,7 @@ typedef struct world {
     uint32_t shards, life;
     char     path[PATH_MAX];
     message  messages[ALL_TOKENS];
-    uint32_t message_count;
+    _Atomic uint32_t message_count;
     call     ops[OPS];
     uint32_t op_count;
     char     keys[TOKENS][STEPS][33]; /* of steps begun */

@@ -1,0 +1,765 @@
+/* test_ring_basics.c - what each call of holdfast.h promises, one after another. */
+#include "tests/support/ring.h"
+
+#include "engine/holdfast_msgpack.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <uv.h>
+
+/* What the handlers saw; each test begins with it empty. */
+static struct seen {
+    atomic_int  turns, fails, notes, undone;
+    atomic_int  go;             /* what a handler waits for */
+    atomic_int  errors[4];      /* what calls in a turn answered */
+    char        order[256];     /* kinds, in the order of turns */
+    hf_message  last;
+    char        to[64], kind[64], key[40], body[64], error[200], note[400];
+    size_t      note_len;
+    uint64_t    delay;
+    hf_engine  *engine;
+} seen;
+
+static void forget_all(void)
+{
+    memset(&seen, 0, sizeof seen);
+}
+
+static pthread_mutex_t seen_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int note(const hf_message *msg)
+{
+    pthread_mutex_lock(&seen_lock);
+    seen.last = *msg;
+    snprintf(seen.to, sizeof seen.to, "%s", msg->to);
+    snprintf(seen.kind, sizeof seen.kind, "%s", msg->kind);
+    snprintf(seen.key, sizeof seen.key, "%s", msg->key);
+    snprintf(seen.body, sizeof seen.body, HF_FMT, HF_ARG(msg->body));
+    snprintf(seen.error, sizeof seen.error, "%s", msg->error);
+    size_t len = strlen(seen.order);
+    snprintf(seen.order + len, sizeof seen.order - len, "%s ", msg->kind);
+    pthread_mutex_unlock(&seen_lock);
+    atomic_fetch_add(&seen.turns, 1);
+    return HF_OK;
+}
+
+static int just_note(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn;
+    return note(msg);
+}
+
+static const hf_type plain[] = { { .name = "a", .handle = just_note }, { 0 } };
+
+/* ---- Calls from outside */
+
+static void test_arguments(void **state)
+{
+    static char large[(1 << 20) + 1], address[300];
+    hf_engine *e = NULL;
+    (void)state;
+    forget_all();
+    ring_err(hf_open(NULL, "x", HF_OPTIONS(.types = plain)), HF_EINVAL);
+    ring_err(hf_open(&e, ring_path("none"), NULL), HF_EINVAL);
+    ring_err(hf_open(&e, ring_path("none"), HF_OPTIONS(.types = NULL)), HF_EINVAL);
+    ring_err(hf_open(&e, ring_path("none"), HF_OPTIONS(.types = plain, .window = 1)), HF_EINVAL);
+    const hf_type twice[] = { plain[0], plain[0], { 0 } };
+    ring_err(hf_open(&e, ring_path("none"), HF_OPTIONS(.types = twice)), HF_EINVAL);
+    assert_non_null(strstr(hf_detail(), "\"a\""));
+    const hf_type lost[] = { { .name = "a", .handle = just_note, .next = "b" }, { 0 } };
+    ring_err(hf_open(&e, ring_path("none"), HF_OPTIONS(.types = lost)), HF_EINVAL);
+    assert_non_null(strstr(hf_detail(), ".next"));
+    assert_null(e);
+
+    e = ring_open("arguments", plain);
+    ring_err(hf_tell(e, "b/1", "k", hf_str("")), HF_ENOTYPE);
+    ring_err(hf_tell(e, "a", "k", hf_str("")), HF_EINVAL);
+    ring_err(hf_tell(e, NULL, "k", hf_str("")), HF_EINVAL);
+    ring_err(hf_tell(NULL, "a/1", "k", hf_str("")), HF_EINVAL);
+    memset(address, 'a', 256);
+    memcpy(address, "a/", 2);
+    ring_err(hf_tell(e, address, "k", hf_str("")), HF_EINVAL);
+    address[255] = 0;
+    ring_ok(hf_tell(e, address, "k", hf_str("")));
+    ring_err(hf_tell(e, "a/1", "k", hf_view(large, sizeof large)), HF_ETOOBIG);
+    ring_ok(hf_tell(e, "a/1", "k", hf_view(large, sizeof large - 1)));
+    ring_err(hf_mail(e, NULL, 1, NULL), HF_EINVAL);
+    ring_err(hf_drain(NULL, 1), HF_EINVAL);
+    hf_letter two[] = { { .to = "a/1" }, { .to = "nobody/1" } };
+    two[0].size = sizeof two[0];
+    ring_err(hf_mail(e, two, 2, NULL), HF_ENOTYPE); /* none of them */
+    ring_ok(hf_drain(e, 10000));
+    assert_int_equal(atomic_load(&seen.turns), 2);
+    ring_ok(hf_close(e, HF_NEVER));
+    ring_ok(hf_close(NULL, 0));
+}
+
+static void test_message(void **state)
+{
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("message", plain);
+    hf_letter letters[3] = { { .size = sizeof letters[0], .to = "a/x/y", .kind = "first",
+                               .body = hf_str("one") },
+                             { .to = "a/2", .kind = "second" }, { .to = "a/x/y", .kind = "third" } };
+    hf_receipt receipts[3] = { { 0 } };
+    ring_ok(hf_mail(e, letters, 1, receipts));
+    ring_ok(hf_drain(e, 10000));
+    assert_int_equal(seen.last.id, receipts[0].id);
+    assert_string_equal(seen.to, "a/x/y");
+    assert_string_equal(seen.kind, "first");
+    assert_string_equal(seen.body, "one");
+    assert_int_equal(strlen(seen.key), 32);
+    assert_int_equal(seen.last.attempt, 1);
+    assert_int_equal(seen.last.status, HF_RUNNING);
+    assert_int_equal(seen.last.err, 0);
+    assert_true(seen.last.sent > 1700000000000);
+    uint64_t first = receipts[0].id;
+    ring_ok(hf_mail(e, letters, 3, receipts));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(receipts[i].err, HF_OK);
+        assert_true(receipts[i].id > first);
+        assert_true(receipts[i].id != receipts[(i + 1) % 3].id);
+    }
+    ring_ok(hf_drain(e, 10000));
+    hf_stats stats = HF_STATS;
+    ring_ok(hf_stat(e, &stats));
+    assert_int_equal(stats.accepted, 4);
+    assert_int_equal(stats.committed, 4);
+    assert_int_equal(stats.waiting, 0);
+    assert_true(stats.commits > 0 && stats.bytes > 0 && stats.commit_p99_us > 0);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- Callbacks */
+
+static atomic_int called;
+static pthread_t called_on;
+static int in_callback[4];
+
+static void posted(void *user, int err, const hf_receipt *receipts, size_t count)
+{
+    hf_engine *e = user;
+    called_on = pthread_self();
+    in_callback[0] = hf_tell(e, "a/1", "k", hf_str(""));
+    in_callback[1] = hf_drain(e, 1);
+    in_callback[2] = hf_close(e, 1);
+    in_callback[3] = hf_pause(e, "a", NULL, NULL);
+    assert_true(err || (count == 1 && receipts[0].id > 0));
+    atomic_fetch_add(&called, 1);
+}
+
+static void check_in_callback(void)
+{
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(in_callback[i], HF_EDEADLOCK);
+}
+
+static void test_callback_thread(void **state)
+{
+    (void)state;
+    forget_all();
+    atomic_store(&called, 0);
+    hf_engine *e = ring_open("callbacks", plain);
+    ring_ok(hf_post(e, HF_LETTER(.to = "a/1", .kind = "k"), 1, posted, e));
+    ring_err(hf_post(e, HF_LETTER(.to = "b/1"), 1, posted, e), HF_ENOTYPE);
+    ring_ok(hf_sync(e, 10000));
+    ring_until(&called, 1);
+    assert_false(pthread_equal(called_on, pthread_self()));
+    check_in_callback();
+    ring_ok(hf_close(e, HF_NEVER));
+    assert_int_equal(atomic_load(&called), 1);
+}
+
+static void test_callback_loop(void **state)
+{
+    uv_loop_t loop;
+    hf_engine *e = NULL;
+    (void)state;
+    forget_all();
+    atomic_store(&called, 0);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    ring_ok(hf_open(&e, ring_path("loop"), HF_OPTIONS(.types = plain, .loop = &loop)));
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0); /* an idle engine holds no loop */
+    ring_ok(hf_post(e, HF_LETTER(.to = "a/1", .kind = "k"), 1, posted, e));
+    uv_run(&loop, UV_RUN_DEFAULT); /* until the callback was made */
+    assert_int_equal(atomic_load(&called), 1);
+    assert_true(pthread_equal(called_on, pthread_self()));
+    check_in_callback();
+    ring_ok(hf_close(e, HF_NEVER));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+/* ---- What a turn must not do */
+
+static int forbidden(hf_turn *turn, const hf_message *msg)
+{
+    hf_step step;
+    atomic_store(&seen.errors[0], hf_tell(seen.engine, "a/1", "k", hf_str("")));
+    atomic_store(&seen.errors[1], hf_drain(seen.engine, 1));
+    atomic_store(&seen.errors[2], hf_close(seen.engine, 1));
+    atomic_store(&seen.errors[3], hf_begin_step(turn, "s", &step));
+    return note(msg);
+}
+
+static void test_deadlocks(void **state)
+{
+    static const hf_type types[] = { { .name = "shard", .handle = forbidden },
+                                     { .name = "pool", .handle = forbidden, .threads = 1 },
+                                     { .name = "a", .handle = just_note }, { 0 } };
+    (void)state;
+    forget_all();
+    seen.engine = ring_open("deadlock", types);
+    ring_ok(hf_tell(seen.engine, "shard/1", "k", hf_str("")));
+    ring_ok(hf_drain(seen.engine, 10000));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(atomic_load(&seen.errors[i]), HF_EDEADLOCK);
+    ring_ok(hf_tell(seen.engine, "pool/1", "k", hf_str("")));
+    ring_ok(hf_drain(seen.engine, 10000));
+    assert_int_equal(atomic_load(&seen.errors[0]), HF_OK);
+    assert_int_equal(atomic_load(&seen.errors[1]), HF_EDEADLOCK);
+    assert_int_equal(atomic_load(&seen.errors[2]), HF_EDEADLOCK);
+    assert_int_equal(atomic_load(&seen.errors[3]), HF_TODO);
+    ring_ok(hf_close(seen.engine, HF_NEVER));
+}
+
+/* ---- Opening what can't be opened */
+
+static void test_second_engine(void **state)
+{
+    hf_engine *second = NULL;
+    (void)state;
+    hf_engine *e = ring_open("second", plain);
+    ring_err(hf_open(&second, ring_path("second"), HF_OPTIONS(.types = plain)), HF_EBUSY);
+    assert_null(second);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        int failed = hf_tell(e, "a/1", "k", hf_str("")) != HF_EFORK
+            || hf_drain(e, 1) != HF_EFORK || hf_sync(e, 1) != HF_EFORK
+            || hf_close(e, 1) != HF_EFORK
+            || hf_open(&second, ring_path("second"), HF_OPTIONS(.types = plain)) != HF_EBUSY;
+        _exit(failed);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    ring_ok(hf_tell(e, "a/1", "k", hf_str("")));
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* Overwrite every page of the data file that holds `mark`. */
+static int damage(const char *store, const char *mark)
+{
+    char path[200], page[4096];
+    int hits = 0;
+    snprintf(path, sizeof path, "%s/data.mdb", store);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    for (off_t at = 0; pread(fd, page, sizeof page, at) == (ssize_t)sizeof page; at += 4096) {
+        char *found = memmem(page, sizeof page, mark, strlen(mark));
+        if (!found)
+            continue;
+        found[1] ^= 0x55;
+        assert_int_equal(pwrite(fd, page, sizeof page, at), sizeof page);
+        hits++;
+    }
+    close(fd);
+    return hits;
+}
+
+static void test_damaged_window(void **state)
+{
+    hf_engine *e = NULL;
+    (void)state;
+    pid_t child = fork();
+    if (!child) { /* dies, so that the window is replayed */
+        e = ring_open("damaged", plain);
+        if (hf_pause(e, NULL, NULL, NULL) || hf_tell(e, "a/1", "k", hf_str("a mark to be found")))
+            _exit(1);
+        _exit(0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(damage(ring_path("damaged"), "a mark to be found") > 0);
+    ring_err(hf_open(&e, ring_path("damaged"), HF_OPTIONS(.types = plain)), HF_ECORRUPT);
+    if (!strstr(hf_detail(), "salvage"))
+        fail_msg("salvage is not in \"%s\"", hf_detail());
+}
+
+/* ---- Failing */
+
+static int fail_twice(hf_turn *turn, const hf_message *msg)
+{
+    hf_save(turn, hf_str("must vanish"));
+    if (hf_state(turn).len)
+        return hf_bury(turn, "a failed turn left its state");
+    if (strcmp(msg->kind, "bad") == 0 && msg->attempt <= 2) {
+        atomic_fetch_add(&seen.fails, 1);
+        if (msg->attempt == 2 && (msg->err != 41 || strcmp(msg->error, "try 1") != 0))
+            return hf_bury(turn, "the second attempt does not know of the first");
+        return hf_fail(turn, 41, "try %u", msg->attempt);
+    }
+    hf_forget(turn);
+    return note(msg);
+}
+
+static void test_retry_order(void **state)
+{
+    static const hf_type types[] = {
+        { .name = "a", .handle = fail_twice, .retry_ms = 20 },
+        { .name = "o", .handle = fail_twice, .retry_ms = 50, .overtake = 1 }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("retry", types);
+    hf_letter l[3] = { { .size = sizeof l[0], .to = "a/1", .kind = "bad" },
+                       { .to = "a/1", .kind = "x" }, { .to = "a/1", .kind = "y" } };
+    ring_ok(hf_mail(e, l, 3, NULL));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "bad x y ");
+    hf_stats stats = HF_STATS;
+    ring_ok(hf_stat(e, &stats));
+    assert_int_equal(stats.failed, 2);
+    assert_int_equal(stats.retried, 2);
+    assert_int_equal(stats.dead, 0);
+    seen.order[0] = 0;
+    for (int i = 0; i < 3; i++)
+        l[i].to = "o/1";
+    ring_ok(hf_mail(e, l, 3, NULL));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "x y bad ");
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static int fail_always(hf_turn *turn, const hf_message *msg)
+{
+    atomic_fetch_add(&seen.fails, 1);
+    if (strcmp(msg->kind, "bury") == 0)
+        return hf_bury(turn, "no %s", "more");
+    if (strcmp(msg->kind, "number") == 0)
+        return 77;
+    if (strcmp(msg->kind, "send") == 0) {
+        hf_send(turn, "nobody/1", "k", hf_str(""));
+        return HF_OK;
+    }
+    return hf_fail(turn, 5, "said so");
+}
+
+static void failed(hf_turn *turn, const hf_message *msg)
+{
+    hf_send(turn, "hook/1", msg->retry ? "retry" : "dead", hf_str(msg->error));
+}
+
+static int bury(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn;
+    memcpy(seen.note, msg->body.data, msg->body.len);
+    seen.note_len = msg->body.len;
+    atomic_fetch_add(&seen.notes, 1);
+    return HF_OK;
+}
+
+static void check_note(const char *kind, const char *error, uint64_t attempts)
+{
+    msgpack_unpacked u;
+    msgpack_unpacked_init(&u);
+    assert_int_equal(msgpack_unpack_next(&u, seen.note, seen.note_len, NULL),
+                     MSGPACK_UNPACK_SUCCESS);
+    assert_int_equal(u.data.type, MSGPACK_OBJECT_MAP);
+    int found = 0;
+    for (uint32_t i = 0; i < u.data.via.map.size; i++) {
+        const msgpack_object *k = &u.data.via.map.ptr[i].key, *v = &u.data.via.map.ptr[i].val;
+        bool text = v->type == MSGPACK_OBJECT_STR;
+#define IS(name) (k->via.str.size == strlen(name) && memcmp(k->via.str.ptr, name, strlen(name)) == 0)
+        if (IS("kind"))
+            found += text && v->via.str.size == strlen(kind)
+                && memcmp(v->via.str.ptr, kind, strlen(kind)) == 0;
+        if (IS("error"))
+            found += text && memmem(v->via.str.ptr, v->via.str.size, error, strlen(error)) != NULL;
+        if (IS("attempts"))
+            found += v->via.u64 == attempts;
+#undef IS
+    }
+    msgpack_unpacked_destroy(&u);
+    assert_int_equal(found, 3);
+}
+
+static void test_dead(void **state)
+{
+    static const hf_type types[] = {
+        { .name = "a", .handle = fail_always, .failed = failed, .tries = 3, .retry_ms = 1,
+          .dead_to = "grave" },
+        { .name = "grave", .handle = bury }, { .name = "hook", .handle = just_note }, { 0 } };
+    static const struct { const char *kind, *error; int attempts; } cases[] = {
+        { "fail", "said so", 3 }, { "bury", "no more", 1 }, { "number", "failed", 3 },
+        { "send", "nobody/1", 3 } };
+    (void)state;
+    hf_engine *e = ring_open("dead", types);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        forget_all();
+        ring_ok(hf_tell(e, "a/7", cases[i].kind, hf_str("")));
+        ring_ok(hf_drain(e, 10000));
+        assert_int_equal(atomic_load(&seen.fails), cases[i].attempts);
+        assert_int_equal(atomic_load(&seen.notes), 1);
+        check_note(cases[i].kind, cases[i].error, (uint64_t)cases[i].attempts);
+        assert_string_equal(seen.order, cases[i].attempts == 3 ? "retry retry dead " : "dead ");
+        if (!strstr(seen.body, cases[i].error))
+            fail_msg("the hook was told \"%s\"", seen.body);
+    }
+    hf_stats stats = HF_STATS;
+    ring_ok(hf_stat(e, &stats));
+    assert_int_equal(stats.dead, 4);
+    assert_int_equal(stats.waiting, 0);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- Sending on */
+
+static int forward(hf_turn *turn, const hf_message *msg)
+{
+    hf_forward(turn, "on", msg->body);
+    return HF_OK;
+}
+
+static void test_forward(void **state)
+{
+    static const hf_type types[] = {
+        { .name = "a", .handle = forward, .next = "b" },
+        { .name = "b", .handle = forward, .next = "c/fixed" },
+        { .name = "c", .handle = just_note }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("forward", types);
+    ring_ok(hf_tell(e, "a/k/1", "x", hf_str("body")));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.to, "c/fixed");
+    assert_string_equal(seen.kind, "on");
+    assert_string_equal(seen.body, "body");
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- Closing */
+
+static int wait_for_go(hf_turn *turn, const hf_message *msg)
+{
+    atomic_store(&seen.errors[0], (int)msg->attempt);
+    atomic_fetch_add(&seen.fails, 1);
+    while (!atomic_load(&seen.go)) {
+        atomic_store(&seen.errors[1], hf_cancelled(turn));
+        usleep(500);
+    }
+    return note(msg);
+}
+
+static void test_close(void **state)
+{
+    static const hf_type types[] = { { .name = "slow", .handle = wait_for_go, .threads = 1 }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("close", types);
+    ring_ok(hf_tell(e, "slow/1", "one", hf_str("")));
+    ring_ok(hf_tell(e, "slow/1", "two", hf_str("")));
+    ring_until(&seen.fails, 1);
+    assert_int_equal(atomic_load(&seen.errors[1]), 0);
+    ring_err(hf_drain(e, 20), HF_ETIMEDOUT);
+    ring_err(hf_close(e, 20), HF_ETIMEDOUT);
+    ring_err(hf_tell(e, "slow/1", "k", hf_str("")), HF_ECLOSED);
+    ring_until(&seen.errors[1], 1); /* cancelled */
+    ring_err(hf_close(e, 0), HF_ETIMEDOUT);
+    atomic_store(&seen.go, 1);
+    ring_ok(hf_close(e, HF_NEVER));
+    assert_string_equal(seen.order, "one ");
+    e = ring_open("close", types);
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "one two ");
+    assert_int_equal(atomic_load(&seen.errors[0]), 1); /* its first attempt */
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static void test_held(void **state)
+{
+    static const hf_type both[] = { { .name = "a", .handle = just_note },
+                                    { .name = "b", .handle = just_note }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("held", both);
+    ring_ok(hf_pause(e, NULL, NULL, NULL));
+    ring_ok(hf_tell(e, "b/1", "for-b", hf_str("")));
+    ring_ok(hf_tell(e, "a/1", "for-a", hf_str("")));
+    ring_ok(hf_close(e, HF_NEVER));
+    e = ring_open("held", plain);
+    ring_ok(hf_resume(e, NULL));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "for-a ");
+    ring_ok(hf_close(e, HF_NEVER));
+    e = ring_open("held", both);
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "for-a for-b ");
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- Types with threads */
+
+static atomic_int most, now_running, worker_bits;
+
+static int work(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn;
+    int now = atomic_fetch_add(&now_running, 1) + 1, old = atomic_load(&most);
+    while (old < now && !atomic_compare_exchange_weak(&most, &old, now))
+        ;
+    atomic_fetch_or(&worker_bits, 1 << msg->worker);
+    usleep(2000);
+    atomic_fetch_sub(&now_running, 1);
+    atomic_fetch_add(&seen.turns, 1);
+    return HF_OK;
+}
+
+static void test_workers(void **state)
+{
+    static const hf_type types[] = {
+        { .name = "w", .handle = work, .threads = 4, .workers = 4 },
+        { .name = "one", .handle = work, .threads = 4 }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("workers", types);
+    for (int i = 0; i < 40; i++)
+        ring_ok(hf_post(e, HF_LETTER(.to = "w/1"), 1, NULL, NULL));
+    ring_ok(hf_drain(e, 10000));
+    assert_int_equal(atomic_load(&seen.turns), 40);
+    assert_int_equal(atomic_load(&most), 4);
+    assert_int_equal(atomic_load(&worker_bits), 2 + 4 + 8 + 16);
+    atomic_store(&most, 0);
+    for (int i = 0; i < 20; i++)
+        ring_ok(hf_post(e, HF_LETTER(.to = "one/1"), 1, NULL, NULL));
+    ring_ok(hf_drain(e, 10000));
+    assert_int_equal(atomic_load(&seen.turns), 60);
+    assert_int_equal(atomic_load(&most), 1); /* one actor, one message at a time */
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static hf_turn *pending_turn;
+
+static void *finish(void *user)
+{
+    (void)user;
+    usleep(5000);
+    hf_save(pending_turn, hf_str("later"));
+    (void)hf_finish(pending_turn, HF_OK);
+    return NULL;
+}
+
+static int pend(hf_turn *turn, const hf_message *msg)
+{
+    pthread_t thread;
+    if (strcmp(msg->kind, "late") == 0) {
+        pending_turn = turn;
+        if (pthread_create(&thread, NULL, finish, NULL))
+            return HF_ENOMEM;
+        pthread_detach(thread);
+    } else if (strcmp(msg->kind, "early") == 0) {
+        (void)hf_finish(turn, HF_OK);
+        atomic_store(&seen.errors[0], hf_finish(turn, HF_OK));
+    } else {
+        atomic_store(&seen.go, hf_state(turn).len == 5);
+        return HF_OK;
+    }
+    atomic_fetch_add(&seen.turns, 1);
+    return HF_PENDING;
+}
+
+static int pend_on_shard(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn, (void)msg;
+    return HF_PENDING;
+}
+
+static void test_pending(void **state)
+{
+    static const hf_type types[] = {
+        { .name = "p", .handle = pend, .threads = 1 },
+        { .name = "s", .handle = pend_on_shard, .tries = 1, .dead_to = "grave" },
+        { .name = "grave", .handle = bury }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("pending", types);
+    ring_ok(hf_tell(e, "p/1", "late", hf_str("")));
+    ring_ok(hf_tell(e, "p/1", "early", hf_str("")));
+    ring_ok(hf_tell(e, "p/1", "look", hf_str("")));
+    ring_ok(hf_tell(e, "s/1", "x", hf_str("")));
+    ring_ok(hf_drain(e, 10000));
+    assert_int_equal(atomic_load(&seen.turns), 2);
+    assert_int_equal(atomic_load(&seen.go), 1);
+    assert_int_equal(atomic_load(&seen.errors[0]), HF_EINVAL);
+    assert_int_equal(atomic_load(&seen.notes), 1);
+    check_note("x", "HF_PENDING", 1);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static int snooze(hf_turn *turn, const hf_message *msg)
+{
+    if (atomic_fetch_add(&seen.fails, 1) < 3)
+        return hf_snooze(turn, 2);
+    return note(msg);
+}
+
+static void test_snooze(void **state)
+{
+    static const hf_type types[] = { { .name = "a", .handle = snooze, .tries = 1 },
+                                     { .name = "p", .handle = snooze, .tries = 1, .threads = 1 },
+                                     { 0 } };
+    (void)state;
+    hf_engine *e = ring_open("snooze", types);
+    for (int i = 0; i < 2; i++) {
+        forget_all();
+        ring_ok(hf_tell(e, i ? "p/1" : "a/1", "k", hf_str("")));
+        ring_ok(hf_drain(e, 10000));
+        assert_int_equal(atomic_load(&seen.fails), 4);
+        assert_int_equal(seen.last.attempt, 1);
+    }
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- Pausing */
+
+static int tell_waiting(void *user, const hf_message *msg)
+{
+    char *kinds = user;
+    strcat(kinds, msg->kind);
+    return msg->status == HF_PAUSED ? HF_OK : HF_EINVAL;
+}
+
+static void test_pause(void **state)
+{
+    char kinds[64] = "";
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("pause", plain);
+    ring_err(hf_pause(e, "nobody", NULL, NULL), HF_ENOTYPE);
+    ring_ok(hf_pause(e, "a/1", NULL, NULL));
+    ring_ok(hf_tell(e, "a/1", "1", hf_str("")));
+    ring_ok(hf_tell(e, "a/2", "x", hf_str("")));
+    ring_ok(hf_tell(e, "a/1", "2", hf_str("")));
+    ring_ok(hf_drain(e, 10000)); /* what is paused does not count */
+    assert_string_equal(seen.order, "x ");
+    ring_ok(hf_pause(e, "a", tell_waiting, kinds));
+    assert_string_equal(kinds, "12");
+    ring_ok(hf_close(e, HF_NEVER));
+    e = ring_open("pause", plain);
+    ring_ok(hf_tell(e, "a/3", "3", hf_str("")));
+    ring_ok(hf_drain(e, 10000));
+    ring_ok(hf_resume(e, "a"));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "x 3 ");
+    ring_ok(hf_resume(e, "a/1"));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(seen.order, "x 3 1 2 ");
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- Steps */
+
+static char step_keys[3][40];
+static char *outside; /* what the outside saw, shared with children */
+
+static int buy(hf_turn *turn, const hf_message *msg)
+{
+    hf_step step;
+    int err = hf_begin_step(turn, "reserve", &step);
+    snprintf(step_keys[0], sizeof step_keys[0], "%s", step.key);
+    if (err == HF_TODO) {
+        strcat(outside, "reserve ");
+        err = hf_end_step(turn, &step, hf_str("r-1"));
+    }
+    if (err || step.result.len != 3 || memcmp(step.result.data, "r-1", 3) != 0)
+        return hf_bury(turn, "reserve: %d", err);
+    err = hf_begin_step(turn, "pay", &step);
+    snprintf(step_keys[1], sizeof step_keys[1], "%s", step.key);
+    if (err != HF_TODO)
+        return hf_bury(turn, "pay: %d", err);
+    strcat(outside, "pay ");
+    if (strcmp(msg->kind, "die") == 0 && !strstr(outside, "died")) {
+        strcat(outside, "died ");
+        _exit(9);
+    }
+    return msg->attempt == 1 ? hf_fail(turn, 1, "no answer") : hf_bury(turn, "no money");
+}
+
+static int unbuy(hf_turn *turn, const hf_message *msg, const hf_step *step)
+{
+    (void)msg;
+    if (atomic_fetch_add(&seen.undone, 1) == 0)
+        return hf_fail(turn, 1, "not yet");
+    strcat(outside, "undo-");
+    strcat(outside, step->name);
+    strcat(outside, step->result.data ? "-done " : "-open ");
+    return HF_OK;
+}
+
+static const hf_type shop[] = {
+    { .name = "order", .handle = buy, .undo = unbuy, .threads = 1, .retry_ms = 1,
+      .dead_to = "grave", .strikes = HF_NEVER },
+    { .name = "grave", .handle = bury }, { 0 } };
+
+static void test_steps(void **state)
+{
+    (void)state;
+    forget_all();
+    hf_engine *e = ring_open("steps", shop);
+    ring_ok(hf_tell(e, "order/1", "buy", hf_str("")));
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(outside, "reserve pay pay undo-pay-open undo-reserve-done ");
+    assert_int_equal(atomic_load(&seen.notes), 1);
+    check_note("buy", "no money", 2);
+    assert_string_not_equal(step_keys[0], step_keys[1]);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static void test_steps_crash(void **state)
+{
+    int status = -1;
+    (void)state;
+    forget_all();
+    outside[0] = 0;
+    pid_t child = fork();
+    if (!child) {
+        hf_engine *e = ring_open("crash", shop);
+        (void)hf_tell(e, "order/1", "die", hf_str(""));
+        (void)hf_drain(e, 10000);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), 9);
+    hf_engine *e = ring_open("crash", shop);
+    ring_ok(hf_drain(e, 10000));
+    assert_string_equal(outside, "reserve pay died pay pay undo-pay-open undo-reserve-done ");
+    assert_int_equal(atomic_load(&seen.notes), 1);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static int setup(void **state)
+{
+    outside = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return outside == MAP_FAILED ? -1 : ring_make_root(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arguments),      cmocka_unit_test(test_message),
+        cmocka_unit_test(test_callback_thread), cmocka_unit_test(test_callback_loop),
+        cmocka_unit_test(test_deadlocks),      cmocka_unit_test(test_second_engine),
+        cmocka_unit_test(test_damaged_window), cmocka_unit_test(test_retry_order),
+        cmocka_unit_test(test_dead),           cmocka_unit_test(test_forward),
+        cmocka_unit_test(test_close),          cmocka_unit_test(test_held),
+        cmocka_unit_test(test_workers),        cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_snooze),         cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_steps),          cmocka_unit_test(test_steps_crash),
+    };
+    return cmocka_run_group_tests(tests, setup, ring_remove_root);
+}
