@@ -16,28 +16,29 @@ enum { BATCH_MAX = 16 << 20 };
 
 /* ---- Letters */
 
-static int check_address(const hf_letter *letter, size_t *len)
+static int check_address(const hf_engine *engine, const hf_letter *letter, size_t *len)
 {
+    size_t type;
     if (!letter->to)
         return hf_error(HF_EINVAL, "a letter without .to");
     *len = strnlen(letter->to, HF_ADDRESS_MAX + 1);
-    if (!hf_address_ok(letter->to, *len))
+    if (!hf_address_split(letter->to, *len, &type))
         return hf_error(HF_EINVAL, "\"%.300s\" is no address (type/key, at most %d bytes)",
                         letter->to, HF_ADDRESS_MAX);
+    if (!hf_types_named(&engine->types, letter->to, type))
+        return hf_error(HF_ENOTYPE, "%s", letter->to);
     return HF_OK;
 }
 
 int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *e, uint32_t *shard)
 {
     size_t to_len = 0, kind_len = letter->kind ? strnlen(letter->kind, HF_NAME_MAX + 1) : 0;
-    int err = check_address(letter, &to_len);
+    int err = check_address(engine, letter, &to_len);
     if (err)
         return err;
     if (kind_len > HF_NAME_MAX)
         return hf_error(HF_EINVAL, "kind \"%.20s...\" is longer than %d bytes", letter->kind,
                         HF_NAME_MAX);
-    if (!hf_types_find(&engine->types, letter->to, to_len))
-        return hf_error(HF_ENOTYPE, "%s", letter->to);
     if (letter->body.len > engine->options.body_max)
         return hf_error(HF_ETOOBIG, "%zu bytes to %s, the limit is %u", letter->body.len,
                         letter->to, engine->options.body_max);

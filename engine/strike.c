@@ -85,7 +85,8 @@ static void read_boot_id(char boot[HF_BOOT_ID])
     (void)close(fd);
 }
 
-/* The other half becomes this life; one store makes it count. */
+/* The other half becomes this life; one store makes it count. The death of a
+ * process keeps the order of its stores: only the compiler must. */
 static hf_strike_life *begin_life(hf_strike_image *image, uint64_t inode, bool *died)
 {
     hf_strike_origin now = { .inode = inode, .pid = (uint64_t)getpid() };
@@ -93,9 +94,9 @@ static hf_strike_life *begin_life(hf_strike_image *image, uint64_t inode, bool *
     const hf_strike_life *last = hf_strike_last(image);
     uint64_t other = last ? 1 - image->valid : 0;
     *died = hf_strike_judge(last, &now, hf_clock_wall_ms(), &image->life[other]);
-    atomic_thread_fence(memory_order_release);
+    atomic_signal_fence(memory_order_release);
     image->valid = other;
-    atomic_thread_fence(memory_order_release);
+    atomic_signal_fence(memory_order_release);
     image->version = HF_STRIKE_VERSION;
     image->size = sizeof *image;
     image->magic = HF_STRIKE_MAGIC;

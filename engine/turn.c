@@ -63,14 +63,25 @@ void hf_turn_free(hf_turn *turn)
     hf_mem_free(turn);
 }
 
-/* Sixteen hex digits of a number, two at a time. */
+/* Sixteen hex digits of a number: each half byte is spread to a byte, then all
+ * sixteen become digits at once. */
+static uint64_t hex8(uint32_t value)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t x = value;
+    x = (x << 16 | x) & 0x0000ffff0000ffff;
+    x = (x << 8 | x) & 0x00ff00ff00ff00ff;
+    x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0f;
+    uint64_t letters = (x + 6 * ones) >> 4 & ones; /* 1 where the digit is a to f */
+    return x + '0' * ones + letters * ('a' - '0' - 10);
+}
+
 static void put_hex(char *at, uint64_t value)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 14; i >= 0; i -= 2, value >>= 8) {
-        at[i] = digits[value >> 4 & 15];
-        at[i + 1] = digits[value & 15];
-    }
+    uint64_t high = __builtin_bswap64(hex8((uint32_t)(value >> 32)));
+    uint64_t low = __builtin_bswap64(hex8((uint32_t)value));
+    hf_put64((uint8_t *)at, high);
+    hf_put64((uint8_t *)at + 8, low);
 }
 
 void hf_turn_key(const hf_engine *engine, uint64_t id, char key[33])

@@ -126,13 +126,17 @@ void hf_types_done(hf_types *types)
     memset(types, 0, sizeof *types);
 }
 
-hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len)
+hf_kind_of *hf_types_named(const hf_types *types, const char *type, size_t len)
 {
-    size_t type = hf_address_type_len(address, len);
     for (uint32_t i = 0; i < types->count; i++) {
         hf_kind_of *kind = &types->kinds[i];
-        if (kind->name_len == type && memcmp(kind->is.name, address, type) == 0)
+        if (kind->name_len == len && memcmp(kind->is.name, type, len) == 0)
             return kind;
     }
     return NULL;
+}
+
+hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len)
+{
+    return hf_types_named(types, address, hf_address_type_len(address, len));
 }

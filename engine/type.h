@@ -29,5 +29,7 @@ void hf_types_done(hf_types *types);
 
 /* Of an address or a bare type; NULL: not defined. */
 hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len);
+/* The same, when the length of the type is known. */
+hf_kind_of *hf_types_named(const hf_types *types, const char *type, size_t len);
 
 #endif

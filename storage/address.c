@@ -8,8 +8,19 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* Eight bytes that are all printable ASCII: no high bit, none below a space, no DEL. */
+static bool plain8(const uint8_t *at)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t x;
+    memcpy(&x, at, 8);
+    return ((x | (x - 0x20 * ones) | (x + ones)) & 0x80 * ones) == 0;
+}
+
 static bool utf8_ok(const uint8_t *at, const uint8_t *end)
 {
+    while (end - at >= 8 && plain8(at))
+        at += 8;
     while (at < end) {
         uint8_t lead = *at++;
         uint32_t more, value;
@@ -58,15 +69,22 @@ size_t hf_address_type_len(const char *address, size_t len)
     return slash ? (size_t)(slash - address) : len;
 }
 
-bool hf_address_ok(const char *text, size_t len)
+bool hf_address_split(const char *text, size_t len, size_t *type_len)
 {
     if (len > HF_ADDRESS_MAX)
         return false;
     size_t type = hf_address_type_len(text, len);
+    *type_len = type;
     if (!hf_address_type_ok(text, type) || type + 1 >= len)
         return false;
     const uint8_t *bytes = (const uint8_t *)text;
     return utf8_ok(bytes + type + 1, bytes + len);
+}
+
+bool hf_address_ok(const char *text, size_t len)
+{
+    size_t type;
+    return hf_address_split(text, len, &type);
 }
 
 uint64_t hf_address_hash(uint64_t seed, const char *address, size_t len)

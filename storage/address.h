@@ -22,6 +22,8 @@ enum {
 /* True if `text` is a type, or "type/key" as engine/holdfast.h describes it. */
 bool hf_address_type_ok(const char *text, size_t len);
 bool hf_address_ok(const char *text, size_t len);
+/* The same; also tells how long its type is. */
+bool hf_address_split(const char *text, size_t len, size_t *type_len);
 
 /* Bytes of the type at the start of an address. */
 size_t hf_address_type_len(const char *address, size_t len);

@@ -35,6 +35,8 @@ int cmd_pause(cli_context *context)
     if (code == CLI_OK)
         cli_record(&context->output, cli_buffer_bytes(&row), fields,
                    sizeof fields / sizeof *fields);
+    if (code == CLI_OK && *what == 0)
+        cli_say(&context->output, "Everything is paused. `holdfast resume --all` lets it go on.");
     cli_buffer_free(&row);
     cli_arguments_free(&arguments);
     return code;

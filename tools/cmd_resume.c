@@ -38,6 +38,8 @@ int cmd_resume(cli_context *context)
         if (!cli_field_bool(cli_buffer_bytes(&row), "paused")) {
             cli_complain("%s was not paused", *what != 0 ? what : "everything together");
             code = CLI_NOT_FOUND;
+        } else if (*what == 0) {
+            cli_say(&context->output, "Everything goes on but what is paused by its own name.");
         }
     }
     cli_buffer_free(&row);

@@ -4,7 +4,7 @@
  * whom. What a message makes its actor do follows from who sent it and its
  * number, so that the check can say later what should have come of it. A turn
  * that is going to fail first saves and sends, which must leave no trace. */
-#include "ring_ledger.h"
+#include "tests/flow/ring_model/ring_ledger.h"
 
 #include "engine/holdfast_msgpack.h"
 

@@ -3,7 +3,7 @@
  * Acknowledged messages were handled once or lie in the grave once, as their
  * plan says; refused ones nowhere; those that a kill left open at most once.
  * What an actor says it sent was received. Order is each sender's. */
-#include "ring_ledger.h"
+#include "tests/flow/ring_model/ring_ledger.h"
 
 #include <stdio.h>
 

@@ -6,7 +6,7 @@
  * some killed at a random moment. Between them nothing is looked at. In the
  * last life everything comes to rest, and what the actors kept is compared
  * with what the senders know. Prints the seed of what is wrong. */
-#include "ring_ledger.h"
+#include "tests/flow/ring_model/ring_ledger.h"
 
 #include "tests/support/core.h"
 
