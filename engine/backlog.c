@@ -80,8 +80,8 @@ static void count_entry(backlog *b, const hf_record *r, uint32_t index, const hf
         b->waiting += !hf_record_is_done(r, index);
         b->waiting -= row; /* counted among the rows */
     } else if (e->op == HF_OP_ACK || e->op == HF_OP_DEAD) {
-        /* Only a fold that was cut short may have deleted it already. */
-        bool row = e->id < b->tail && (b->folding <= b->tail || has_row(b, e, e->place));
+        /* Maybe it never had a row: it was done before the fold had looked. */
+        bool row = e->id < b->tail && has_row(b, e, e->place);
         b->waiting -= row || came_again(b, e->id, position);
     }
 }

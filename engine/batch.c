@@ -112,7 +112,7 @@ void hf_batch_clear(hf_batch *b)
     b->owner = NULL;
     b->waiters = NULL;
     b->end = b->sequence = 0;
-    b->rides = b->outside = false;
+    b->rides = b->outside = b->waited = false;
 }
 
 int hf_batch_done(hf_batch *b, uint64_t id)

@@ -33,6 +33,8 @@ struct hf_batch {
     uint32_t      turns;      /* that it acknowledges */
     uint32_t      dead;       /* messages that it buries */
     uint32_t      sends;      /* messages in it */
+    bool          waited;     /* somebody sleeps at the gate until it is settled */
+    uint32_t      gate;       /* which: 0 or 1 */
     bool          rides;      /* needs no commit of its own */
     bool          outside;    /* from a caller, who is told when it can't be taken */
     void         *waiters;    /* owner's: who goes on once it is committed */
@@ -52,6 +54,14 @@ void hf_shelf_done(hf_shelf *shelf);
 hf_batch *hf_batch_new(hf_engine *engine);
 void      hf_batch_free(hf_batch *batch); /* back on the shelf; NULL is fine */
 void      hf_batch_clear(hf_batch *batch); /* empty again, memory kept */
+
+/* Put it at the end of a list. */
+static inline void hf_batch_enlist(hf_batch ***end, hf_batch *batch)
+{
+    batch->next = NULL;
+    **end = batch;
+    *end = &batch->next;
+}
 
 static inline hf_segment *hf_batch_facts(hf_batch *batch)
 {

@@ -24,11 +24,9 @@
 #include <stdlib.h>
 
 enum {
-    RIDE_NS       = 10 * 1000 * 1000,
     PACE_NS       = 20 * 1000 * 1000,
     REST_NS       = 1000 * 1000 * 1000, /* idle for so long: memory goes back */
     GROUP_MAX     = 4 << 20,        /* bytes from outside in one commit */
-    QUEUE_MAX     = 16 << 20,       /* bytes from outside on their way */
     STUCK_NS      = 10 * 1000 * 1000,
     IDLE_SLICE    = 512 << 10,
 };
@@ -54,153 +52,6 @@ void hf_journal_done(hf_journal *j)
     pthread_cond_destroy(&j->moved);
     pthread_cond_destroy(&j->wake);
     pthread_mutex_destroy(&j->lock);
-}
-
-static struct timespec at_ns(uint64_t ns)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t sum = (uint64_t)t.tv_nsec + ns;
-    t.tv_sec += (time_t)(sum / 1000000000);
-    t.tv_nsec = (long)(sum % 1000000000);
-    return t;
-}
-
-/* ---- Submitting: any thread */
-
-static void append(hf_batch ***end, hf_batch *batch)
-{
-    batch->next = NULL;
-    **end = batch;
-    *end = &batch->next;
-}
-
-static void wake_locked(hf_journal *j, const hf_batch *batch)
-{
-    if (batch->rides && !j->urgent) {
-        bool first = !j->ride_until;
-        if (first)
-            j->ride_until = hf_clock_mono_ns() + RIDE_NS;
-        if (!first || !j->asleep)
-            return;
-    } else {
-        j->urgent = true;
-    }
-    if (j->asleep)
-        pthread_cond_signal(&j->wake);
-}
-
-int hf_journal_submit(hf_engine *engine, hf_batch *batch)
-{
-    hf_journal *j = &engine->journal;
-    int phase = atomic_load(&engine->phase), err = HF_OK;
-    pthread_mutex_lock(&j->lock);
-    if (phase == HF_STOPPED)
-        err = HF_EUNKNOWN;
-    else if (batch->outside && phase == HF_CLOSING)
-        err = HF_ECLOSED;
-    else if (j->stop)
-        err = HF_ECLOSED;
-    if (!err) {
-        atomic_fetch_add(&j->inflight, 1);
-        if (batch->outside) {
-            append(&j->outside_end, batch);
-            j->outside_bytes += hf_batch_bytes(batch);
-            j->submitted++;
-        } else {
-            append(&j->turns_end, batch);
-        }
-        wake_locked(j, batch);
-    }
-    pthread_mutex_unlock(&j->lock);
-    return err;
-}
-
-void hf_journal_kick(hf_engine *engine)
-{
-    hf_journal *j = &engine->journal;
-    pthread_mutex_lock(&j->lock);
-    if (j->outside || j->turns) {
-        j->urgent = true;
-        if (j->asleep)
-            pthread_cond_signal(&j->wake);
-    }
-    pthread_mutex_unlock(&j->lock);
-}
-
-int hf_journal_admit(hf_engine *engine, uint64_t bytes, uint32_t timeout_ms)
-{
-    hf_journal *j = &engine->journal;
-    struct timespec until = at_ns((uint64_t)timeout_ms * 1000000);
-    int err = HF_OK;
-    pthread_mutex_lock(&j->lock);
-    while (j->outside_bytes && j->outside_bytes + bytes > QUEUE_MAX && !err) {
-        if (atomic_load(&engine->phase) != HF_LIVE)
-            break; /* submitting will say so */
-        if (!timeout_ms)
-            err = HF_EAGAIN;
-        else if (timeout_ms == HF_NEVER)
-            pthread_cond_wait(&j->moved, &j->lock);
-        else if (pthread_cond_timedwait(&j->moved, &j->lock, &until))
-            err = HF_ETIMEDOUT;
-    }
-    pthread_mutex_unlock(&j->lock);
-    return err;
-}
-
-int hf_journal_sync(hf_engine *engine, uint32_t timeout_ms)
-{
-    hf_journal *j = &engine->journal;
-    struct timespec until = at_ns((uint64_t)timeout_ms * 1000000);
-    int err = HF_OK;
-    pthread_mutex_lock(&j->lock);
-    uint64_t mine = j->submitted;
-    while (!err && j->settled < mine) {
-        if (timeout_ms == HF_NEVER)
-            pthread_cond_wait(&j->moved, &j->lock);
-        else if (pthread_cond_timedwait(&j->moved, &j->lock, &until))
-            err = j->settled < mine ? HF_ETIMEDOUT : HF_OK;
-    }
-    pthread_mutex_unlock(&j->lock);
-    return err ? err : hf_engine_check(engine);
-}
-
-/* ---- A caller that waits */
-
-typedef struct hf_call {
-    atomic_int  done;
-    int         err;
-    atomic_uint group;
-} hf_call;
-
-static void call_settled(hf_batch *batch, int err)
-{
-    hf_call *call = batch->owner;
-    call->err = err;
-    atomic_store_explicit(&call->done, 1, memory_order_release);
-}
-
-int hf_journal_wait(hf_engine *engine, hf_batch *batch)
-{
-    hf_journal *j = &engine->journal;
-    hf_call call = { .err = HF_OK };
-    atomic_init(&call.done, 0);
-    atomic_init(&call.group, 0);
-    batch->owner = &call;
-    batch->settled = call_settled;
-    batch->rides = false;
-    int err = hf_journal_submit(engine, batch);
-    if (err)
-        return err;
-    /* Gates open for everyone of a group at once; a batch that had to wait for
-     * a later group just looks again. */
-    for (;;) {
-        uint32_t even = atomic_load_explicit(&j->gate[0], memory_order_acquire);
-        if (atomic_load_explicit(&call.done, memory_order_acquire))
-            break;
-        hf_futex_wait(&j->gate[0], even, 0);
-    }
-    return call.err;
 }
 
 /* ---- A round */
@@ -247,11 +98,12 @@ static void take(hf_engine *engine, round *r)
             hf_batch *b = j->outside;
             j->outside = b->next;
             r->outside_bytes += hf_batch_bytes(b);
-            append(&end, b);
+            hf_batch_enlist(&end, b);
         }
     }
     if (!j->outside)
         j->outside_end = &j->outside;
+    j->gathering++;
     j->urgent = j->outside != NULL;
     j->ride_until = 0;
     j->busy = true;
@@ -264,27 +116,30 @@ static void settle(hf_batch *batch, int err)
     atomic_fetch_sub_explicit(inflight, 1, memory_order_release);
 }
 
-static void open_gate(hf_journal *j)
+/* Wake all that sleep at the gates of these batches' groups, at once. */
+static void open_gates(hf_journal *j, const bool waited[2])
 {
-    atomic_fetch_add_explicit(&j->gate[0], 1, memory_order_release);
-    hf_futex_wake(&j->gate[0], INT32_MAX);
+    for (int i = 0; i < 2; i++) {
+        if (!waited[i])
+            continue;
+        atomic_fetch_add_explicit(&j->gate[i], 1, memory_order_release);
+        hf_futex_wake(&j->gate[i], INT32_MAX);
+    }
 }
 
-/* A step or a pause is not from outside, but somebody waits for it, too. */
-static uint32_t settle_list(hf_batch *list, int err)
+static uint32_t settle_list(hf_engine *engine, hf_batch *list, int err)
 {
-    hf_journal *waited = NULL;
+    bool waited[2] = { false, false };
     uint32_t count = 0;
     while (list) {
         hf_batch *next = list->next;
-        if (list->settled == call_settled)
-            waited = &list->engine->journal;
+        if (list->waited)
+            waited[list->gate] = true;
         settle(list, err);
         list = next;
         count++;
     }
-    if (waited)
-        open_gate(waited);
+    open_gates(&engine->journal, waited);
     return count;
 }
 
@@ -293,7 +148,7 @@ static void settle_outside(round *r, int err)
     hf_journal *j = &r->engine->journal;
     if (!r->outside)
         return;
-    uint32_t count = settle_list(r->outside, err);
+    uint32_t count = settle_list(r->engine, r->outside, err);
     r->outside = NULL;
     pthread_mutex_lock(&j->lock);
     j->settled += count;
@@ -366,7 +221,7 @@ static void committed(round *r)
     atomic_store(&engine->published, stats.next);
     hf_shards_stir(engine); /* who is answered may ask at once whether all is done */
     settle_outside(r, HF_OK);
-    settle_list(r->turns, HF_OK);
+    settle_list(engine, r->turns, HF_OK);
     r->turns = NULL;
     hf_shards_wake(engine);
 }
@@ -398,7 +253,7 @@ static void fail_round(round *r, int err)
 {
     hf_engine_stop(r->engine, err, hf_error_detail());
     settle_outside(r, HF_EUNKNOWN);
-    settle_list(r->turns, HF_EUNKNOWN);
+    settle_list(r->engine, r->turns, HF_EUNKNOWN);
     r->turns = NULL;
 }
 
@@ -411,10 +266,10 @@ static void refuse_sends(round *r)
         next = b->next;
         if (b->sends) {
             refused_bytes += hf_batch_bytes(b);
-            append(&refuse_end, b);
+            hf_batch_enlist(&refuse_end, b);
         } else {
             kept += hf_batch_bytes(b);
-            append(&end, b);
+            hf_batch_enlist(&end, b);
         }
     }
     r->outside = refuse;
@@ -487,7 +342,7 @@ static uint32_t one_round(hf_engine *engine, round *r)
     uint32_t count = count_batches(r->outside) + count_batches(r->turns);
     if (hf_log_state(engine->log)) {
         settle_outside(r, HF_EUNKNOWN);
-        settle_list(r->turns, HF_EUNKNOWN);
+        settle_list(r->engine, r->turns, HF_EUNKNOWN);
     } else if (count) {
         write_or_refuse(r);
         release(engine, r);
@@ -529,7 +384,7 @@ static bool wait_for_work(hf_engine *engine, bool folding)
     if (!until && !j->rested)
         until = now + REST_NS;
     if (until) {
-        struct timespec at = at_ns(until - now);
+        struct timespec at = hf_clock_after(until - now);
         pthread_cond_timedwait(&j->wake, &j->lock, &at);
     } else {
         pthread_cond_wait(&j->wake, &j->lock);
@@ -587,7 +442,7 @@ static void *journal_main(void *user)
         if (count)
             j->rested = false;
     }
-    settle_list(j->stuck, HF_ECLOSED);
+    settle_list(engine, j->stuck, HF_ECLOSED);
     j->stuck = NULL;
     return NULL;
 }

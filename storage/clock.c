@@ -45,3 +45,13 @@ void hf_clock_use(const hf_clock *clock)
 {
     used = clock ? *clock : system_clock;
 }
+
+struct timespec hf_clock_after(uint64_t ns)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t sum = (uint64_t)t.tv_nsec + ns;
+    t.tv_sec += (time_t)(sum / 1000000000);
+    t.tv_nsec = (long)(sum % 1000000000);
+    return t;
+}

@@ -3,6 +3,7 @@
 #define STORAGE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 typedef struct hf_clock {
     uint64_t (*wall_ms)(void *user); /* Unix time, milliseconds */
@@ -12,6 +13,9 @@ typedef struct hf_clock {
 
 uint64_t hf_clock_wall_ms(void);
 uint64_t hf_clock_mono_ns(void);
+
+/* A moment so many ns from now, for waits on CLOCK_MONOTONIC; always the system's. */
+struct timespec hf_clock_after(uint64_t ns);
 
 /* From now on time comes from `clock` (copied); NULL: the system's. Call it
  * while nothing of Holdfast runs. */

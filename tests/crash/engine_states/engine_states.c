@@ -110,8 +110,30 @@ static void sync_tree(const char *path)
     sync_one(path, O_RDONLY | O_DIRECTORY);
 }
 
+/* What runs that were killed left behind. */
+static void sweep(const char *in)
+{
+    static const char mark_of_ours[] = "holdfast-engine-";
+    char              path[PATH_MAX];
+    struct dirent    *e;
+    DIR              *dir = opendir(in);
+    while (dir && (e = readdir(dir))) {
+        size_t len = sizeof mark_of_ours - 1;
+        long   pid = strncmp(e->d_name, mark_of_ours, len) ? 0 : atol(e->d_name + len);
+        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
+            continue;
+        (void)snprintf(path, sizeof path, "%s/%s", in, e->d_name);
+        clear(path);
+        (void)rmdir(path);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
 static void make_base(void)
 {
+    sweep("/dev/shm");
+    sweep("/tmp");
     (void)snprintf(base, sizeof base, "/dev/shm/holdfast-engine-%ld", (long)getpid());
     if (mkdir(base, 0700) == 0)
         return;
