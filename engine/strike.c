@@ -136,6 +136,20 @@ void hf_strikes_close(hf_strikes *strikes, bool clean)
     *strikes = (hf_strikes){ 0 };
 }
 
+/* Slots are written before every turn: threads that got theirs one after another must
+ * not share a cache line. */
+enum { APART = 8, GROUPS = HF_STRIKE_SLOTS / APART };
+
+static uint32_t place_of(uint32_t number)
+{
+    return number % GROUPS * APART + number / GROUPS;
+}
+
+static uint32_t number_of(uint32_t place)
+{
+    return place % APART * GROUPS + place / APART;
+}
+
 hf_strike_slot *hf_strikes_slot(hf_strikes *strikes)
 {
     struct hf_strike_file *file = strikes->file;
@@ -145,7 +159,7 @@ hf_strike_slot *hf_strikes_slot(hf_strikes *strikes)
             uint32_t bit = (uint32_t)__builtin_ctzll(~taken);
             if (atomic_compare_exchange_weak(&file->taken[word], &taken,
                                              taken | UINT64_C(1) << bit))
-                return &file->life->slots[word * 64 + bit];
+                return &file->life->slots[place_of(word * 64 + bit)];
         }
     }
     return NULL;
@@ -155,7 +169,7 @@ void hf_strikes_slot_free(hf_strikes *strikes, hf_strike_slot *slot)
 {
     if (!slot)
         return;
-    uint64_t number = (uint64_t)(slot - strikes->file->life->slots);
+    uint32_t number = number_of((uint32_t)(slot - strikes->file->life->slots));
     HF_ASSERT(number < HF_STRIKE_SLOTS);
     slot->id = 0;
     slot->hash = 0;

@@ -14,7 +14,10 @@
 #include "storage/memory.h"
 #include "storage/testpoint.h"
 
-enum { HEADROOM_MIN = 256 << 10 };
+enum {
+    HEADROOM_MIN = 256 << 10,
+    OVERDUE      = 1 << 20, /* a slice's least while the window is over its budget */
+};
 
 /* ---- Sealing and folding */
 
@@ -163,7 +166,9 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
         return headroom(log) / 8;
     if (young + room < full)
         room = full - young;
-    return (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
+    uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
+    /* Past its budget the window must shrink even if next to nothing is added. */
+    return w->bytes > log->options.window && share < OVERDUE ? OVERDUE : share;
 }
 
 bool hf_folding_waits(const hf_log *log)
