@@ -25,6 +25,7 @@
 
 enum {
     PACE_NS       = 20 * 1000 * 1000,
+    TIGHT_NS      = 20 * 1000 * 1000, /* short of room: how often to look again */
     REST_NS       = 1000 * 1000 * 1000, /* idle for so long: memory goes back */
     GROUP_MAX     = 4 << 20,        /* bytes from outside in one commit */
     STUCK_NS      = 10 * 1000 * 1000,
@@ -381,6 +382,8 @@ static bool wait_for_work(hf_engine *engine, bool folding)
     if (j->ride_until && (!until || j->ride_until < until))
         until = j->ride_until;
     j->asleep = true;
+    if (!until && atomic_load_explicit(&engine->tight, memory_order_relaxed))
+        until = now + TIGHT_NS;
     if (!until && !j->rested)
         until = now + REST_NS;
     if (until) {
@@ -400,6 +403,14 @@ static void keep_large_blocks(void)
 {
     void *volatile block = malloc(16 << 20);
     free(block);
+}
+
+/* Held turns hand in nothing, so nobody else would notice that there is room again. */
+static void look_for_room(hf_engine *engine, const round *r)
+{
+    go_on_folding(engine, r);
+    bool room = !hf_log_state(engine->log) && hf_log_room(engine->log);
+    atomic_store_explicit(&engine->tight, !room, memory_order_relaxed);
 }
 
 /* Idle for a while: what is kept for reuse goes back to the system. */
@@ -437,6 +448,8 @@ static void *journal_main(void *user)
         uint32_t count = work ? one_round(engine, &r) : 0;
         if (!hf_log_state(engine->log) && ((folding && !count) || j->stuck))
             go_on_folding(engine, &r);
+        else if (!count && atomic_load_explicit(&engine->tight, memory_order_relaxed))
+            look_for_room(engine, &r);
         else if (!count)
             rest(engine);
         if (count)

@@ -7,9 +7,9 @@ set_target_properties(engine_states PROPERTIES ENABLE_EXPORTS ON)
 target_link_options(engine_states PRIVATE -Wl,--wrap=hf_log_append -Wl,--wrap=hf_disk_open)
 target_link_libraries(engine_states PRIVATE ${CMAKE_DL_LIBS})
 
-set(size --seed 4 --ops 8 --all 0 --random 1 --go-on 4)
+set(size --seed 4 --seeds 2 --ops 8 --all 0 --random 0 --go-on 8)
 if(HF_SANITIZE)
-    set(size --seed 4 --ops 8 --all 0 --random 0 --go-on 4)
+    set(size --seed 4 --seeds 2 --ops 8 --all 0 --random 0 --go-on 16)
 endif()
 hf_test(engine_states crash 120 engine_states ${size})
 
