@@ -48,15 +48,26 @@ void      hf_actors_touch(hf_actors *actors, hf_actor *actor); /* used just now 
 /* Replace its state; data NULL: none. HF_ENOMEM leaves the old one. */
 int       hf_actor_set_state(hf_actors *actors, hf_actor *actor, hf_bytes state);
 
-/* Bring its slot near before it is looked up. */
-static inline void hf_actors_prefetch(const hf_actors *actors, uint64_t hash)
-{
-    __builtin_prefetch(&actors->slots[hash & actors->mask]);
-}
-static inline void hf_actors_prefetch_actor(const hf_actors *actors, uint64_t hash)
-{
-    uint64_t slot = actors->slots[hash & actors->mask];
-    __builtin_prefetch((const void *)(uintptr_t)(slot & 0xffffffffffff));
-}
+/* Bring near what a look-up will touch: the slot; once that is here, the actor; then
+ * its state. Only hints: the first slot may be somebody else's. */
+#define hf_actors_slot_near(actors, hash) (&(actors)->slots[(hash) & (actors)->mask])
+#define hf_actors_first(actors, hash)                                              \
+    ((hf_actor *)(uintptr_t)(*hf_actors_slot_near(actors, hash) & 0xffffffffffff))
+
+#define hf_actors_prefetch(actors, hash) __builtin_prefetch(hf_actors_slot_near(actors, hash))
+#define hf_actors_prefetch_actor(actors, hash)                                     \
+    do {                                                                           \
+        const uint8_t *near_ = (const uint8_t *)hf_actors_first(actors, hash);     \
+        __builtin_prefetch(near_);                                                 \
+        __builtin_prefetch(near_ + 64);                                            \
+    } while (0)
+#define hf_actors_prefetch_state(actors, hash)                                     \
+    do {                                                                           \
+        const hf_actor *near_ = hf_actors_first(actors, hash);                     \
+        if (near_) {                                                               \
+            __builtin_prefetch(near_->state);                                      \
+            __builtin_prefetch(near_->state + 63);                                 \
+        }                                                                          \
+    } while (0)
 
 #endif

@@ -317,7 +317,7 @@ static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
     hf_letter_in letter = *hf_letters_front(from);
     hf_entry e;
     open_letter(shard, &letter, &e);
-    if (e.due > hf_clock_wall_ms())
+    if (e.due && e.due > hf_clock_wall_ms())
         return rest_letter(shard, box, from, &e);
     if (hf_suspects_any(shard->engine)) {
         int checked = check_letter(shard, box, from, &e);

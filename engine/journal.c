@@ -79,8 +79,8 @@ static uint64_t allowance(hf_engine *engine)
     if (lag < window / 8)
         return GROUP_MAX;
     if (lag < window / 4)
-        return since > PACE_NS / 4 ? GROUP_MAX / 4 : 0;
-    return since > PACE_NS ? GROUP_MAX / 4 : 0;
+        return since > PACE_NS / 4 ? GROUP_MAX / 2 : 0;
+    return since > PACE_NS ? GROUP_MAX / 2 : 0;
 }
 
 /* Take what waits: all turns, and outsiders up to a limit. Under the lock. */
@@ -182,6 +182,7 @@ static int write_round(round *r)
         err = add_batch(g, b);
     for (hf_batch *b = r->outside; b && !err; b = b->next)
         err = add_batch(g, b);
+    hf_log_hold(engine->log, hf_shards_pulled(engine));
     HF_TESTPOINT("journal.gathered");
     return err ? err : hf_log_append(engine->log, g);
 }

@@ -13,7 +13,7 @@
 
 enum {
     TURNS_A_ROUND = 4096, /* of the log before other work */
-    AHEAD         = 6,    /* entries to look ahead */
+    AHEAD         = 16,   /* entries to look ahead */
 };
 
 /* A message of the log meets its actor. */
@@ -60,12 +60,6 @@ static size_t entry_bytes(const uint8_t *at, size_t left)
     return size;
 }
 
-static void prefetch(const hf_shard *shard, const uint8_t *at, const uint8_t *end)
-{
-    if (at + 16 <= end)
-        hf_actors_prefetch(&shard->actors, hf_get64(at + 8));
-}
-
 static void next_record(hf_shard *shard)
 {
     hf_record *r = shard->at;
@@ -99,15 +93,41 @@ static bool concerns_us(const hf_shard *shard, const hf_run *run)
     return run->shard == HF_FACTS ? false : true;
 }
 
+/* Looks ahead in a run, so that an actor is near when its message comes: first its
+ * slot, some messages later the actor, then its state. */
+typedef struct scout {
+    const uint8_t *at, *end;
+    uint32_t       left, seen;
+    uint64_t       hashes[AHEAD];
+} scout;
+
+static void look_ahead(const hf_shard *shard, scout *s)
+{
+    if (!s->left)
+        return;
+    uint64_t hash = hf_get64(s->at + 8);
+    hf_actors_prefetch(&shard->actors, hash);
+    s->hashes[s->seen++ % AHEAD] = hash;
+    s->at += entry_bytes(s->at, (size_t)(s->end - s->at));
+    s->left--;
+    if (s->seen >= AHEAD / 2)
+        hf_actors_prefetch_actor(&shard->actors, s->hashes[(s->seen - AHEAD / 2) % AHEAD]);
+    if (s->seen >= AHEAD * 3 / 4)
+        hf_actors_prefetch_state(&shard->actors, s->hashes[(s->seen - AHEAD * 3 / 4) % AHEAD]);
+}
+
 /* Go through one run from where we stand; stops after some turns. */
 static int pull_run(hf_shard *shard, const hf_run *run, uint32_t *turns)
 {
     hf_record *r = shard->at;
     const uint8_t *end = r->data + r->size;
+    scout ahead = { r->data + shard->at_offset, end, shard->at_run_left, 0, { 0 } };
+    for (uint32_t i = 0; i < AHEAD; i++)
+        look_ahead(shard, &ahead);
     while (shard->at_run_left && *turns && hf_shard_may_take(shard)) {
         const uint8_t *at = r->data + shard->at_offset;
         size_t size = entry_bytes(at, (size_t)(end - at));
-        prefetch(shard, at + size * AHEAD, end);
+        look_ahead(shard, &ahead);
         /* What was done before the engine opened is not done again. */
         bool wanted = is_ours(shard, at, run)
             && !(r->replayed && hf_record_is_done(r, shard->at_index));

@@ -185,3 +185,13 @@ uint64_t hf_shards_released(const hf_engine *engine)
     }
     return position == UINT64_MAX ? 0 : position;
 }
+
+uint64_t hf_shards_pulled(const hf_engine *engine)
+{
+    uint64_t position = UINT64_MAX;
+    for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
+        uint64_t pulled = atomic_load_explicit(&engine->shards[i].pulled, memory_order_relaxed);
+        position = pulled < position ? pulled : position;
+    }
+    return position;
+}

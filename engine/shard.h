@@ -13,7 +13,7 @@
 
 typedef struct hf_turn hf_turn;
 
-enum { HF_UNCOMMITTED_MAX = 4 << 20 }; /* bytes of its own; then it takes no more */
+enum { HF_UNCOMMITTED_MAX = 2 << 20 }; /* bytes of its own; then it takes no more */
 
 /* Which batch lies below which position: for what the fold makes unneeded. */
 typedef struct hf_mile {
@@ -97,6 +97,7 @@ void hf_shards_wake(hf_engine *engine);
 void hf_shards_stir(hf_engine *engine);
 bool hf_shard_is_quiet(const hf_shard *shard); /* any thread */
 uint64_t hf_shards_lag(const hf_engine *engine);      /* bytes of log not passed by all */
+uint64_t hf_shards_pulled(const hf_engine *engine);   /* position all have come past */
 uint64_t hf_shards_released(const hf_engine *engine); /* position */
 
 void hf_shard_ring(hf_shard *shard);

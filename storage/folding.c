@@ -17,6 +17,7 @@
 enum {
     HEADROOM_MIN = 256 << 10,
     OVERDUE      = 1 << 20, /* a slice's least while the window is over its budget */
+    SLICE_MAX    = 2 << 20, /* and its most, while it is not far over it */
 };
 
 /* ---- Sealing and folding */
@@ -57,7 +58,9 @@ int hf_folding_seal(hf_log *log, bool all)
     } else if (w->bytes < full) {
         return HF_OK;
     }
-    hf_window_seal(w, young);
+    /* Over its budget the window is folded whether readers came so far or not. */
+    bool pressed = all || log->tight || w->bytes > log->options.window;
+    hf_window_seal(w, young, pressed ? UINT64_MAX : log->hold);
     if (!w->sealed)
         return HF_OK;
     hf_record **records = hf_mem_alloc(w->sealed * sizeof(*records));
@@ -155,20 +158,21 @@ void hf_folding_squeezed(hf_log *log)
 }
 
 /* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
- * of what must be done before the window is full again, so that it always wins the race
- * and no commit takes much longer than another. While space is short: what surely fits. */
+ * of what must be done before the window holds half as much again as its budget, so that
+ * it always wins the race; but not so much that the commit takes long. While space is
+ * short: what surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
 {
-    const hf_window *w = &log->window;
-    uint64_t left = hf_fold_left(&log->fold), young = w->bytes - w->sealed_bytes;
-    uint64_t full = log->options.window * 3 / 4, room = log->options.window / 32;
+    uint64_t left = hf_fold_left(&log->fold), held = log->window.bytes;
+    uint64_t limit = log->options.window + log->options.window / 2, room = limit / 16;
     if (log->tight)
         return headroom(log) / 8;
-    if (young + room < full)
-        room = full - young;
+    if (held + room < limit)
+        room = limit - held;
     uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
-    /* Past its budget the window must shrink even if next to nothing is added. */
-    return w->bytes > log->options.window && share < OVERDUE ? OVERDUE : share;
+    if (held > log->options.window && share < OVERDUE)
+        return OVERDUE; /* it must shrink even if next to nothing is added */
+    return share > SLICE_MAX && held < limit ? SLICE_MAX : share;
 }
 
 bool hf_folding_waits(const hf_log *log)

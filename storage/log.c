@@ -41,6 +41,7 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
         log->options.window = WINDOW_DEFAULT;
     if (!log->options.shards)
         log->options.shards = 1;
+    log->hold = UINT64_MAX;
     hf_window_init(&log->window, log->options.readers);
     hf_fold_init(&log->fold);
     atomic_init(&log->folded, 0);
@@ -386,4 +387,9 @@ const hf_window *hf_log_window(const hf_log *log)
 void hf_log_rest(hf_log *log)
 {
     hf_window_rest(&log->window);
+}
+
+void hf_log_hold(hf_log *log, uint64_t position)
+{
+    log->hold = position;
 }

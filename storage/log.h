@@ -102,6 +102,9 @@ int      hf_log_state(const hf_log *log); /* HF_OK, or why it is dead */
 uint64_t hf_log_folded(const hf_log *log);
 /* Nobody points into records below `position` any more: their bytes may go. */
 void     hf_log_release(hf_log *log, uint64_t position);
+/* Readers have not come past this position: as long as there is room, what lies beyond
+ * is not sealed, since most of it will soon be done. UINT64_MAX [default]: no matter. */
+void     hf_log_hold(hf_log *log, uint64_t position);
 /* Where readers start: a record; its `next` is the oldest of the window. */
 hf_record *hf_log_start_of_chain(hf_log *log);
 const hf_window *hf_log_window(const hf_log *log);

@@ -230,10 +230,11 @@ static void unlist_sealed(hf_window *w)
     w->idle_end = link;
 }
 
-void hf_window_seal(hf_window *w, uint64_t keep_bytes)
+void hf_window_seal(hf_window *w, uint64_t keep_bytes, uint64_t hold)
 {
     HF_ASSERT(!w->sealed);
-    while (w->sealed < w->count && w->bytes - w->sealed_bytes > keep_bytes)
+    while (w->sealed < w->count && w->bytes - w->sealed_bytes > keep_bytes
+           && hf_window_at(w, w->sealed)->base + hf_window_at(w, w->sealed)->count <= hold)
         w->sealed_bytes += hf_window_at(w, w->sealed++)->size;
     unlist_sealed(w);
 }

@@ -98,8 +98,9 @@ int hf_window_facts(const hf_window *window, hf_fact_fn each, void *user);
 /* Nothing goes on just now: the pages of spare chunks go back to the system. */
 void hf_window_rest(hf_window *window);
 
-/* Seal records from the tail until at most `keep_bytes` stay unsealed. */
-void hf_window_seal(hf_window *window, uint64_t keep_bytes);
+/* Seal records from the tail until at most `keep_bytes` stay unsealed, but none that
+ * reaches beyond `hold`. */
+void hf_window_seal(hf_window *window, uint64_t keep_bytes, uint64_t hold);
 void hf_window_unseal(hf_window *window);
 
 /* Take the first `count` sealed records out of the window (they stay chained for readers)

@@ -18,6 +18,7 @@ struct hf_log {
     hf_fold        fold;
     uint64_t       seed, next;
     uint64_t       folding;      /* meta.folding */
+    uint64_t       hold;         /* see hf_log_hold */
     uint64_t       releasable;   /* see hf_log_release */
     hf_record     *last;         /* newest record, or the stub before the first */
     hf_record     *stub;
