@@ -158,13 +158,13 @@ void hf_folding_squeezed(hf_log *log)
 }
 
 /* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
- * of what must be done before the window holds half as much again as its budget, so that
+ * of what must be done before the window holds a quarter more than its budget, so that
  * it always wins the race; but not so much that the commit takes long. While space is
  * short: what surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
 {
     uint64_t left = hf_fold_left(&log->fold), held = log->window.bytes;
-    uint64_t limit = log->options.window + log->options.window / 2, room = limit / 16;
+    uint64_t limit = log->options.window * 5 / 4, room = log->options.window / 16;
     if (log->tight)
         return headroom(log) / 8;
     if (held + room < limit)
