@@ -24,6 +24,7 @@
 #include <stdlib.h>
 
 enum {
+    LINGER_NS     = 60 * 1000,
     PACE_NS       = 20 * 1000 * 1000,
     TIGHT_NS      = 20 * 1000 * 1000, /* short of room: how often to look again */
     REST_NS       = 1000 * 1000 * 1000, /* idle for so long: memory goes back */
@@ -31,6 +32,12 @@ enum {
     STUCK_NS      = 10 * 1000 * 1000,
     IDLE_SLICE    = 512 << 10,
 };
+
+#if defined(__x86_64__) || defined(__i386__)
+#define HF_RELAX() __builtin_ia32_pause()
+#else
+#define HF_RELAX() ((void)0)
+#endif
 
 int hf_journal_init(hf_journal *j)
 {
@@ -425,6 +432,17 @@ static void rest(hf_engine *engine)
     j->rested = true;
 }
 
+/* Whoever was just answered often has more to say at once: be awake for it a moment,
+ * since waking takes longer than that. */
+static void linger(const hf_journal *j, uint32_t knocks)
+{
+    uint64_t until = hf_clock_mono_ns() + LINGER_NS;
+    while (atomic_load_explicit(&j->knocks, memory_order_relaxed) == knocks
+           && hf_clock_mono_ns() < until)
+        for (int i = 0; i < 32; i++)
+            HF_RELAX();
+}
+
 static void *journal_main(void *user)
 {
     hf_engine *engine = user;
@@ -438,6 +456,7 @@ static void *journal_main(void *user)
         pthread_mutex_lock(&j->lock);
         bool work = wait_for_work(engine, folding);
         bool stop = j->stop && !j->outside && !j->turns;
+        uint32_t knocks = atomic_load_explicit(&j->knocks, memory_order_relaxed);
         round r = { .engine = engine };
         if (work && !stop)
             take(engine, &r);
@@ -453,8 +472,10 @@ static void *journal_main(void *user)
             look_for_room(engine, &r);
         else if (!count)
             rest(engine);
-        if (count)
-            j->rested = false;
+        if (!count)
+            continue;
+        j->rested = false;
+        linger(j, knocks);
     }
     settle_list(engine, j->stuck, HF_ECLOSED);
     j->stuck = NULL;

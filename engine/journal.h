@@ -31,6 +31,7 @@ typedef struct hf_journal {
     /* any thread */
     atomic_uint     gate[2];    /* senders of even and odd groups sleep here */
     atomic_uint     inflight;   /* batches submitted and not settled */
+    atomic_uint     knocks;     /* counts submissions that don't ride */
     hf_histogram    latency;    /* of commits, microseconds */
 } hf_journal;
 

@@ -26,6 +26,7 @@ static void wake_locked(hf_journal *j, const hf_batch *batch)
             return;
     } else {
         j->urgent = true;
+        atomic_fetch_add_explicit(&j->knocks, 1, memory_order_release);
     }
     if (j->asleep)
         pthread_cond_signal(&j->wake);

@@ -159,14 +159,17 @@ void hf_folding_squeezed(hf_log *log)
 
 /* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
  * of what must be done before the window holds a quarter more than its budget, so that
- * it always wins the race; but not so much that the commit takes long. While space is
- * short: what surely fits. */
+ * it always wins the race; but not so much that the commit takes long. Where the store
+ * may not grow by some windows more the log is kept short instead, and while space is
+ * short already: what surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
 {
     uint64_t left = hf_fold_left(&log->fold), held = log->window.bytes;
     uint64_t limit = log->options.window * 5 / 4, room = log->options.window / 16;
     if (log->tight)
         return headroom(log) / 8;
+    if (!log->roomy)
+        return bytes * 2 + 64 * 1024;
     if (held + room < limit)
         room = limit - held;
     uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
@@ -268,12 +271,24 @@ int hf_log_fold_all(hf_log *log)
     return err;
 }
 
+/* Could the store grow by some windows? Then it does not matter how long the log is. */
+static bool is_roomy(const hf_log *log)
+{
+    uint64_t plenty = log->options.window * 8;
+    hf_space space;
+    if (hf_disk_space(log->disk, &space))
+        return false;
+    return space.map_bytes - space.file_bytes + space.free_bytes > plenty
+        && space.disk_free_bytes + space.free_bytes > plenty;
+}
+
 bool hf_log_room(hf_log *log)
 {
     uint64_t want = headroom(log), now = hf_clock_mono_ns();
     bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
     if (due || !log->checked_ns) {
         get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));
+        log->roomy = is_roomy(log);
         log->unchecked = 0;
         log->checked_ns = now;
     }

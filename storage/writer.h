@@ -33,7 +33,7 @@ struct hf_log {
     hf_segment     facts;        /* DONE and ACK entries made here */
     uint64_t       unchecked;    /* bytes appended since space was looked at */
     uint64_t       checked_ns;
-    bool           tight;
+    bool           tight, roomy; /* room is short; there is plenty */
     int            dead;
     uint64_t       commits, folds, written;
     _Atomic uint64_t folded;
