@@ -94,7 +94,7 @@ static unsigned processed(void)
 static int queue_numbers(hf_engine *engine)
 {
     hf_letter letters[NUMBERS];
-    char      text[NUMBERS][8];
+    char      text[NUMBERS][12];
 
     for (int i = 0; i < NUMBERS; i++) {
         snprintf(text[i], sizeof text[i], "%d", i + 1);
