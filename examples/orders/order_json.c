@@ -178,7 +178,7 @@ int json_string(json_reader *json, char *out, size_t size)
         return json_wrong(json, "a text in \"\" is wanted");
     for (;;) {
         char   piece[4];
-        size_t len;
+        size_t len = 0;
         if (json->at == json->end)
             return json_wrong(json, "string without an end");
         if (*json->at == '"')
