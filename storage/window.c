@@ -290,10 +290,10 @@ void hf_window_rest(hf_window *w)
 {
     enum { PAGE = 4096 };
     /* The first bytes of a chunk hold the list together: its first page stays. */
-    for (uint8_t *chunk = w->spare; chunk;) {
+    for (void *chunk = w->spare; chunk;) {
         uintptr_t from = ((uintptr_t)chunk + sizeof(void *) + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
         uintptr_t to = ((uintptr_t)chunk + HF_RECORD_MAX) & ~(uintptr_t)(PAGE - 1);
         (void)madvise((void *)from, to - from, MADV_DONTNEED);
-        memcpy(&chunk, chunk, sizeof chunk);
+        memcpy(&chunk, chunk, sizeof w->spare);
     }
 }
