@@ -73,7 +73,7 @@ typedef struct round {
 
 /* How many bytes of outsiders may come in now. While shards lag they come slower and
  * fewer: what isn't worked on before the window is folded costs many times as much.
- * With half as much again as the budget in the window nobody comes in. */
+ * With a quarter more than the budget in the window nobody comes in. */
 static uint64_t allowance(hf_engine *engine)
 {
     hf_journal *j = &engine->journal;
@@ -81,10 +81,10 @@ static uint64_t allowance(hf_engine *engine)
     uint64_t since = hf_clock_mono_ns() - j->paced_ns;
     hf_log_stats stats;
     hf_log_stat(engine->log, &stats);
-    if (stats.bytes > window + window / 2)
+    if (stats.bytes > window + window / 4)
         return 0;
     if (lag < window / 8)
-        return GROUP_MAX;
+        return stats.folding ? GROUP_MAX / 4 : GROUP_MAX;
     if (lag < window / 4)
         return since > PACE_NS / 4 ? GROUP_MAX / 2 : 0;
     return since > PACE_NS ? GROUP_MAX / 2 : 0;
@@ -374,14 +374,24 @@ uint32_t hf_journal_step(hf_engine *engine)
     return count;
 }
 
+/* Is there anything to write now? What rides waits only for a journal that has nothing
+ * else to do: not while others wait for the shards, or the fold for a commit. */
+static bool has_reason(hf_engine *engine, bool folding)
+{
+    hf_journal *j = &engine->journal;
+    if (j->stop || (j->turns && (j->outside || folding)))
+        return true;
+    if (j->urgent && (j->turns || allowance(engine)))
+        return true;
+    return j->ride_until && hf_clock_mono_ns() >= j->ride_until;
+}
+
 /* Sleep until there is a reason for a round. Under the lock. */
 static bool wait_for_work(hf_engine *engine, bool folding)
 {
     hf_journal *j = &engine->journal;
     uint64_t now = hf_clock_mono_ns(), until = 0;
-    if (j->stop || (j->urgent && !j->stuck && (j->turns || allowance(engine))))
-        return true;
-    if (j->ride_until && now >= j->ride_until)
+    if (has_reason(engine, folding) && !j->stuck)
         return true;
     if (j->stuck || j->outside)
         until = now + STUCK_NS / 10;
@@ -401,7 +411,7 @@ static bool wait_for_work(hf_engine *engine, bool folding)
         pthread_cond_wait(&j->wake, &j->lock);
     }
     j->asleep = false;
-    return j->stop || (j->urgent && (j->turns || allowance(engine))) || j->stuck || (j->ride_until && hf_clock_mono_ns() >= j->ride_until);
+    return j->stuck || has_reason(engine, folding);
 }
 
 /* LMDB allocates and frees the pages of each transaction. glibc would give the

@@ -17,7 +17,7 @@
 enum {
     HEADROOM_MIN = 256 << 10,
     OVERDUE      = 1 << 20, /* a slice's least while the window is over its budget */
-    SLICE_MAX    = 2 << 20, /* and its most, while it is not far over it */
+    SLICE_MAX    = 2 << 20, /* and its most: a commit should take milliseconds */
 };
 
 /* ---- Sealing and folding */
@@ -158,8 +158,8 @@ void hf_folding_squeezed(hf_log *log)
 }
 
 /* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
- * of what must be done before the window holds a quarter more than its budget, so that
- * it always wins the race; but not so much that the commit takes long. Where the store
+ * of what must be done before the window holds a quarter more than its budget (then
+ * outsiders wait); but not so much that the commit takes long. Where the store
  * may not grow by some windows more the log is kept short instead, and while space is
  * short already: what surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
@@ -175,7 +175,7 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
     uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
     if (held > log->options.window && share < OVERDUE)
         return OVERDUE; /* it must shrink even if next to nothing is added */
-    return share > SLICE_MAX && held < limit ? SLICE_MAX : share;
+    return share > SLICE_MAX ? SLICE_MAX : share;
 }
 
 bool hf_folding_waits(const hf_log *log)
