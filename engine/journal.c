@@ -81,6 +81,8 @@ static uint64_t allowance(hf_engine *engine)
     uint64_t since = hf_clock_mono_ns() - j->paced_ns;
     hf_log_stats stats;
     hf_log_stat(engine->log, &stats);
+    if (atomic_load_explicit(&engine->tight, memory_order_relaxed))
+        return GROUP_MAX; /* to be refused at once, not to wait for room */
     if (stats.bytes > window + window / 4)
         return 0;
     if (lag < window / 8)
