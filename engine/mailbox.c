@@ -10,7 +10,7 @@
 
 static int grow(hf_letters *l)
 {
-    uint32_t slots = l->slots ? l->slots * 2 : 8;
+    uint32_t slots = l->slots ? l->slots * 2 : 2; /* most mailboxes stay tiny */
     hf_letter_in *items = hf_mem_alloc(slots * sizeof *items);
     if (!items)
         return HF_ENOMEM;
