@@ -110,7 +110,6 @@ void hf_batch_clear(hf_batch *b)
     b->next = NULL;
     b->settled = NULL;
     b->owner = NULL;
-    b->waiters = NULL;
     b->end = b->sequence = 0;
     b->rides = b->outside = b->waited = false;
 }

@@ -37,7 +37,6 @@ struct hf_batch {
     uint32_t      gate;       /* which: 0 or 1 */
     bool          rides;      /* needs no commit of its own */
     bool          outside;    /* from a caller, who is told when it can't be taken */
-    void         *waiters;    /* owner's: who goes on once it is committed */
 };
 
 /* Empty batches kept for reuse, so that a busy sender neither allocates nor

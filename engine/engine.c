@@ -79,7 +79,6 @@ void hf_engine_stop(hf_engine *engine, int err, const char *why)
     int phase = atomic_exchange(&engine->phase, HF_STOPPED);
     if (phase == HF_STOPPED)
         return;
-    atomic_store(&engine->stop_err, err);
     hf_disk_note_stop(engine->disk, err, why);
     hf_engine_log(engine, HF_ERROR, "the engine of %s stopped: %s (%s)",
                   hf_disk_path(engine->disk), hf_strerror(err), why);

@@ -43,7 +43,6 @@ struct hf_engine {
     hf_journal  journal;
     /* any thread */
     _Atomic(int) phase;        /* hf_phase */
-    _Atomic(int) stop_err;     /* why it stopped by itself */
     _Atomic uint64_t published; /* all below it may be seen by the shards */
     atomic_bool tight;         /* turns that send are held: no room */
     _Atomic uint64_t alone;    /* hash of the only actor that may run; 0: all */

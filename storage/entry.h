@@ -25,7 +25,7 @@
 typedef enum hf_op {
     HF_OP_SEND = 1, /* to, name = kind, data = body; id = place = position */
     HF_OP_DONE,     /* ids first .. first + count - 1, all inside the window */
-    HF_OP_ACK,      /* to, id, place: done; count > 1 steps: HF_ENTRY_STEPS */
+    HF_OP_ACK,      /* to, id, place: done; HF_ENTRY_PURGES: its steps go, too */
     HF_OP_SAVE,     /* to, data = image; version = position */
     HF_OP_FORGET,   /* to */
     HF_OP_RETRY,    /* to, id, place: attempt, due, err, error, phase */

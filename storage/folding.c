@@ -43,8 +43,8 @@ int hf_folding_recollect(hf_log *log)
         ? HF_ENOMEM : HF_OK;
 }
 
-/* Up to a fifth more than the budget's half is sealed; the youngest eighth is
- * left out, since most of what it holds will soon be done. */
+/* Once three quarters of the budget are used all but the youngest eighth is sealed: most
+ * of what that holds will soon be done. */
 int hf_folding_seal(hf_log *log, bool all)
 {
     hf_window *w = &log->window;

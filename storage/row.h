@@ -5,7 +5,7 @@
  * another place, is known. Payloads:
  *   inbox, dead   record's time(8), then the message as an entry
  *   state         version of the image = position of its SAVE(8), the image
- *   alarms        actor's key length(2), key of the row in alarm_names
+ *   alarms        key of the row in alarm_names
  *   alarm_names   due(8) generation(8), then the ALARM entry
  *   steps         the STEP entry
  *   pauses        since(8), then the PAUSE entry
