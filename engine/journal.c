@@ -28,9 +28,10 @@ enum {
     PACE_NS       = 20 * 1000 * 1000,
     TIGHT_NS      = 20 * 1000 * 1000, /* short of room: how often to look again */
     REST_NS       = 1000 * 1000 * 1000, /* idle for so long: memory goes back */
-    GROUP_MAX     = 4 << 20,        /* bytes from outside in one commit */
+    GROUP_MAX     = 4 << 20,        /* bytes in one commit: outsiders get what turns leave, */
+    GROUP_MIN     = 512 << 10,      /* but this much */
     STUCK_NS      = 10 * 1000 * 1000,
-    IDLE_SLICE    = 512 << 10,
+    IDLE_SLICE    = 512 << 10,      /* while nobody waits for the fold */
 };
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -69,12 +70,13 @@ typedef struct round {
     hf_batch  *outside, *turns;
     uint64_t   outside_bytes, started;
     uint64_t   released;  /* by the shards, before the turns were taken */
+    bool       pressed;   /* outsiders wait for the fold */
 } round;
 
 /* How many bytes of outsiders may come in now. While shards lag they come slower and
  * fewer: what isn't worked on before the window is folded costs many times as much.
- * With a quarter more than the budget in the window nobody comes in. */
-static uint64_t allowance(hf_engine *engine)
+ * With twice the budget in the window nobody comes in. */
+static uint64_t pace(hf_engine *engine)
 {
     hf_journal *j = &engine->journal;
     uint64_t window = engine->options.window, lag = hf_shards_lag(engine);
@@ -83,13 +85,29 @@ static uint64_t allowance(hf_engine *engine)
     hf_log_stat(engine->log, &stats);
     if (atomic_load_explicit(&engine->tight, memory_order_relaxed))
         return GROUP_MAX; /* to be refused at once, not to wait for room */
-    if (stats.bytes > window + window / 4)
+    if (stats.bytes > stats.limit)
         return 0;
     if (lag < window / 8)
         return stats.folding ? GROUP_MAX / 4 : GROUP_MAX;
     if (lag < window / 4)
         return since > PACE_NS / 4 ? GROUP_MAX / 2 : 0;
     return since > PACE_NS ? GROUP_MAX / 2 : 0;
+}
+
+static uint64_t bytes_of(const hf_batch *list)
+{
+    uint64_t bytes = 0;
+    for (; list; list = list->next)
+        bytes += hf_batch_bytes(list);
+    return bytes;
+}
+
+/* The same, beside what the turns of this round bring. */
+static uint64_t allowance(hf_engine *engine, const hf_batch *turns)
+{
+    uint64_t allowed = pace(engine), taken = allowed ? bytes_of(turns) : 0;
+    uint64_t rest = taken + GROUP_MIN < GROUP_MAX ? GROUP_MAX - taken : GROUP_MIN;
+    return allowed < rest ? allowed : rest;
 }
 
 /* Take what waits: all turns, and outsiders up to a limit. Under the lock. */
@@ -102,7 +120,7 @@ static void take(hf_engine *engine, round *r)
     r->turns = j->turns;
     j->turns = NULL;
     j->turns_end = &j->turns;
-    uint64_t allowed = j->outside ? allowance(engine) : 0;
+    uint64_t allowed = j->outside ? allowance(engine, r->turns) : 0;
     if (allowed) {
         while (j->outside && (r->outside_bytes < allowed || !r->outside)) {
             hf_batch *b = j->outside;
@@ -332,7 +350,7 @@ static void release(hf_engine *engine, const round *r)
 
 static void go_on_folding(hf_engine *engine, const round *r)
 {
-    int err = hf_log_fold(engine->log, IDLE_SLICE);
+    int err = hf_log_fold(engine->log, r->pressed ? UINT64_MAX : IDLE_SLICE);
     if (err && hf_log_state(engine->log))
         hf_engine_stop(engine, err, hf_error_detail());
     release(engine, r);
@@ -383,18 +401,20 @@ static bool has_reason(hf_engine *engine, bool folding)
     hf_journal *j = &engine->journal;
     if (j->stop || (j->turns && (j->outside || folding)))
         return true;
-    if (j->urgent && (j->turns || allowance(engine)))
+    if (j->urgent && (j->turns || pace(engine)))
         return true;
     return j->ride_until && hf_clock_mono_ns() >= j->ride_until;
 }
 
 /* Sleep until there is a reason for a round. Under the lock. */
-static bool wait_for_work(hf_engine *engine, bool folding)
+static bool wait_for_work(hf_engine *engine, bool folding, bool collecting)
 {
     hf_journal *j = &engine->journal;
     uint64_t now = hf_clock_mono_ns(), until = 0;
     if (has_reason(engine, folding) && !j->stuck)
         return true;
+    if (folding && !collecting && j->outside && !j->stuck)
+        return false; /* they wait for nothing else */
     if (j->stuck || j->outside)
         until = now + STUCK_NS / 10;
     else if (folding)
@@ -463,10 +483,10 @@ static void *journal_main(void *user)
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);
-        bool folding = (stats.folding || stats.bytes >= engine->options.window * 3 / 4)
+        bool folding = (stats.folding || stats.bytes >= stats.start)
             && !hf_log_state(engine->log);
         pthread_mutex_lock(&j->lock);
-        bool work = wait_for_work(engine, folding);
+        bool work = wait_for_work(engine, folding, stats.collecting);
         bool stop = j->stop && !j->outside && !j->turns;
         uint32_t knocks = atomic_load_explicit(&j->knocks, memory_order_relaxed);
         round r = { .engine = engine };
@@ -474,6 +494,7 @@ static void *journal_main(void *user)
             take(engine, &r);
         else if (!j->turns)
             r.released = hf_shards_released(engine);
+        r.pressed = j->outside != NULL;
         pthread_mutex_unlock(&j->lock);
         if (stop)
             break;

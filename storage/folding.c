@@ -1,7 +1,7 @@
 /* folding.c - when the log folds, and how much at a time.
  *
- * Happy path: the window passes three quarters of its budget, its older part is sealed
- * and collected, and each append takes a slice along; hf_log_fold goes on without one.
+ * Happy path: the window passes its budget, its older part is sealed and collected, and
+ * each append takes a slice along; hf_log_fold goes on without one.
  *
  * While space is short (hf_log_room) slices are small enough to fit surely, and a
  * commit that did not fit is tried again smaller: what the last commit freed may be
@@ -16,8 +16,10 @@
 
 enum {
     HEADROOM_MIN = 256 << 10,
-    OVERDUE      = 1 << 20, /* a slice's least while the window is over its budget */
-    SLICE_MAX    = 2 << 20, /* and its most: a commit should take milliseconds */
+    SLICE_MIN    = 64 << 10,
+    SLICE_MAX    = 8 << 20,
+    COMMIT_LONG  = 4000000, /* ns: the next slice must be smaller, */
+    COMMIT_SHORT = 2000000, /* it may be larger */
 };
 
 /* ---- Sealing and folding */
@@ -43,23 +45,36 @@ int hf_folding_recollect(hf_log *log)
         ? HF_ENOMEM : HF_OK;
 }
 
-/* Once three quarters of the budget are used all but the youngest eighth is sealed: most
- * of what that holds will soon be done. */
+/* Where the store may not grow by some windows more, folding begins early and the log is
+ * kept short. */
+uint64_t hf_folding_start(const hf_log *log)
+{
+    return log->roomy ? log->options.window : log->options.window * 3 / 4;
+}
+
+uint64_t hf_folding_limit(const hf_log *log)
+{
+    return log->roomy ? log->options.window * 2 : log->options.window * 5 / 4;
+}
+
+/* Once the budget is used up all but the youngest sixteenth is sealed: most of what that
+ * holds will soon be done. The more is sealed at once the more often an actor's images
+ * coincide, and the more rows share a page. */
 int hf_folding_seal(hf_log *log, bool all)
 {
     hf_window *w = &log->window;
-    uint64_t young = log->options.window / 8, full = log->options.window * 3 / 4;
+    uint64_t young = log->options.window / (log->roomy ? 16 : 8);
     if (log->fold.now.stage != HF_FOLD_IDLE || !w->count)
         return HF_OK;
     if (all) {
         young = 0;
     } else if (log->tight) {
         young = w->bytes > HEADROOM_MIN / 2 ? w->bytes - HEADROOM_MIN / 2 : 0;
-    } else if (w->bytes < full) {
+    } else if (w->bytes < hf_folding_start(log)) {
         return HF_OK;
     }
-    /* Over its budget the window is folded whether readers came so far or not. */
-    bool pressed = all || log->tight || w->bytes > log->options.window;
+    /* Far over its budget the window is folded whether readers came so far or not. */
+    bool pressed = all || log->tight || w->bytes > hf_folding_start(log) * 5 / 4;
     hf_window_seal(w, young, pressed ? UINT64_MAX : log->hold);
     if (!w->sealed)
         return HF_OK;
@@ -158,14 +173,14 @@ void hf_folding_squeezed(hf_log *log)
 }
 
 /* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
- * of what must be done before the window holds a quarter more than its budget (then
- * outsiders wait); but not so much that the commit takes long. Where the store
- * may not grow by some windows more the log is kept short instead, and while space is
- * short already: what surely fits. */
+ * of what must be done before the window holds twice its budget (then outsiders wait);
+ * but not so much that the commit takes long. Where the store may not grow by some
+ * windows more the log is kept short instead, and while space is short already: what
+ * surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
 {
     uint64_t left = hf_fold_left(&log->fold), held = log->window.bytes;
-    uint64_t limit = log->options.window * 5 / 4, room = log->options.window / 16;
+    uint64_t limit = hf_folding_limit(log), room = log->options.window / 8;
     if (log->tight)
         return headroom(log) / 8;
     if (!log->roomy)
@@ -173,9 +188,20 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
     if (held + room < limit)
         room = limit - held;
     uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
-    if (held > log->options.window && share < OVERDUE)
-        return OVERDUE; /* it must shrink even if next to nothing is added */
-    return share > SLICE_MAX ? SLICE_MAX : share;
+    return share > log->slice_max ? log->slice_max : share;
+}
+
+/* A commit with a slice of `budget` took so long: how much may the next one be? */
+void hf_folding_took(hf_log *log, uint64_t budget, uint64_t ns)
+{
+    uint64_t max = log->slice_max;
+    if (log->fold.now.stage == HF_FOLD_IDLE || hf_folding_waits(log))
+        return;
+    if (ns > COMMIT_LONG && budget <= max)
+        max -= max / 4;
+    else if (ns < COMMIT_SHORT && budget == max)
+        max += max / 4;
+    log->slice_max = max < SLICE_MIN ? SLICE_MIN : max > SLICE_MAX ? SLICE_MAX : max;
 }
 
 bool hf_folding_waits(const hf_log *log)
@@ -250,8 +276,12 @@ int hf_log_fold(hf_log *log, uint64_t budget)
         err = hf_folding_recollect(log);
     if (err)
         return hf_log_die(log, err);
-    if (log->fold.now.stage != HF_FOLD_IDLE && !hf_folding_waits(log))
-        err = hf_folding_commit(log, budget);
+    if (log->fold.now.stage != HF_FOLD_IDLE && !hf_folding_waits(log)) {
+        uint64_t slice = budget < log->slice_max ? budget : log->slice_max;
+        uint64_t began = hf_clock_mono_ns();
+        err = hf_folding_commit(log, slice);
+        hf_folding_took(log, slice, hf_clock_mono_ns() - began);
+    }
     hf_log_free_retired(log);
     return err;
 }

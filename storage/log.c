@@ -42,6 +42,7 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
     if (!log->options.shards)
         log->options.shards = 1;
     log->hold = UINT64_MAX;
+    log->slice_max = 1 << 20;
     hf_window_init(&log->window, log->options.readers);
     hf_fold_init(&log->fold);
     atomic_init(&log->folded, 0);
@@ -316,7 +317,9 @@ int hf_log_append(hf_log *log, hf_group *g)
     (void)hf_folding_recollect(log); /* the fold can wait, the group can't */
     if (log->tight && (err = fold_first(log, g)))
         return err;
-    err = try_append(log, g, hf_folding_slice(log, g->bytes));
+    uint64_t slice = hf_folding_slice(log, g->bytes), began = hf_clock_mono_ns();
+    err = try_append(log, g, slice);
+    hf_folding_took(log, slice, hf_clock_mono_ns() - began);
     if (err == HF_EFULL) {
         hf_folding_squeezed(log);
         err = append_squeezed(log, g);
@@ -336,6 +339,8 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .next = log->next,
         .folded = hf_log_folded(log),
         .bytes = log->window.bytes,
+        .start = hf_folding_start(log),
+        .limit = hf_folding_limit(log),
         .held = log->window.held,
         .commits = log->commits,
         .rows = log->fold.rows,
@@ -343,6 +348,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .written = log->written,
         .folding = log->fold.now.stage != HF_FOLD_IDLE,
         .tight = log->tight,
+        .collecting = hf_folding_waits(log),
     };
 }
 

@@ -75,7 +75,8 @@ int  hf_log_start(hf_log *log);
 int  hf_log_close(hf_log *log, bool clean);
 
 int  hf_log_append(hf_log *log, hf_group *group);
-/* Go on folding in a commit of its own. HF_OK also when there is nothing to do. */
+/* Go on folding, by `budget` at most, in a commit of its own that should not take long.
+ * HF_OK also when there is nothing to do. */
 int  hf_log_fold(hf_log *log, uint64_t budget);
 /* Seal what there is and fold all of it: tests, compaction. */
 int  hf_log_fold_all(hf_log *log);
@@ -88,9 +89,11 @@ typedef struct hf_log_stats {
     uint64_t next;        /* position the next entry will get */
     uint64_t folded;      /* below it everything lies in the tables */
     uint64_t bytes;       /* of the window on disk */
+    uint64_t start, limit; /* of these: folding begins; outsiders have to wait */
     uint64_t held;        /* of it in memory */
     uint64_t commits, rows, folds, written;
     bool     folding, tight;
+    bool     collecting;  /* the fold waits for that */
 } hf_log_stats;
 void     hf_log_stat(const hf_log *log, hf_log_stats *stats);
 

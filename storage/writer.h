@@ -33,6 +33,7 @@ struct hf_log {
     hf_segment     facts;        /* DONE and ACK entries made here */
     uint64_t       unchecked;    /* bytes appended since space was looked at */
     uint64_t       checked_ns;
+    uint64_t       slice_max;    /* so that a commit does not take long */
     bool           tight, roomy; /* room is short; there is plenty */
     int            dead;
     uint64_t       commits, folds, written;
@@ -51,8 +52,12 @@ void     hf_folding_keep(hf_log *log);         /* after a commit with a slice */
 int      hf_folding_commit(hf_log *log, uint64_t budget); /* a slice of its own */
 int      hf_folding_turn(hf_log *log);         /* make freed pages usable */
 void     hf_folding_squeezed(hf_log *log);     /* the disk said that it is full */
-/* How much the fold may do in a commit that adds `bytes`. */
+/* How much the fold may do in a commit that adds `bytes`; how long that took. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes);
+void     hf_folding_took(hf_log *log, uint64_t budget, uint64_t ns);
+/* Bytes in the window at which folding begins, and at which outsiders have to wait. */
+uint64_t hf_folding_start(const hf_log *log);
+uint64_t hf_folding_limit(const hf_log *log);
 
 /* Make the DONE and ACK entries of the group (into log->facts), sort all its
  * segments (into log->sorted), write them as records (into log->fresh). */

@@ -129,7 +129,7 @@ static void give_way(hf_log *log)
     if (stats.held < option.window * 3 / 2)
         return;
     aside_wait();
-    while (stats.folding && stats.held > option.window * 5 / 4) {
+    while (stats.folding && stats.held > stats.limit) {
         must(hf_log_fold(log, 1 << 20), "fold");
         hf_log_stat(log, &stats);
     }

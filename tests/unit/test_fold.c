@@ -139,7 +139,7 @@ static void test_done_after_a_cut(void **state)
         do { /* just until it is time to fold */
             ids[count++] = core_send(&c, "cut/1", "", hf_str("the body of a message"));
             hf_log_stat(c.log, &stats);
-        } while (stats.bytes < options.window * 3 / 4);
+        } while (stats.bytes < stats.start);
         for (int i = 0; i < slices; i++)
             CORE_OK(hf_log_fold(c.log, 1));
         core_close(&c, false);
