@@ -234,21 +234,13 @@ static int bury_suspect(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 
 void hf_dispatch_decode(const hf_letter_in *letter, hf_entry *e)
 {
-    /* Checked when it was replayed, paged in, or written by ourselves. */
+    /* Checked when it was paged in, or written by ourselves. */
     size_t size = hf_entry_decode(letter->entry, SIZE_MAX, e);
     HF_ASSERT(size);
     e->id = letter->id;
     e->place = letter->place;
     if (!e->sent)
         e->sent = letter->time_ms;
-}
-
-/* With what the window that was replayed says about it since. */
-static void open_letter(const hf_shard *shard, const hf_letter_in *letter, hf_entry *e)
-{
-    hf_dispatch_decode(letter, e);
-    if (shard->aftermath_count && !letter->page)
-        hf_aftermath_apply(shard, e);
 }
 
 static int start_on_pool(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
@@ -268,7 +260,7 @@ static int start_on_pool(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 static int start_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_entry e;
-    open_letter(shard, hf_letters_front(from), &e);
+    hf_dispatch_decode(hf_letters_front(from), &e);
     hf_parcel *p = hf_parcel_new(box->actor, &e);
     if (!p)
         return HF_ENOMEM;
@@ -316,7 +308,7 @@ static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_letter_in letter = *hf_letters_front(from);
     hf_entry e;
-    open_letter(shard, &letter, &e);
+    hf_dispatch_decode(&letter, &e);
     if (e.due && e.due > hf_clock_wall_ms())
         return rest_letter(shard, box, from, &e);
     if (hf_suspects_any(shard->engine)) {
@@ -520,7 +512,9 @@ static int one_round(hf_shard *shard)
     uint64_t folded = hf_log_folded(shard->engine->log);
     int err = HF_OK;
     atomic_fetch_add_explicit(&shard->activity, 1, memory_order_relaxed);
-    if (folded > shard->folded)
+    if (folded > shard->folded
+        || (folded == shard->folded && atomic_load_explicit(&shard->released, memory_order_relaxed)
+                                           < folded))
         hf_resident_fold(shard, folded);
     hf_timers_wake(shard);
     if (shard->ready_count)
@@ -536,9 +530,7 @@ void *hf_dispatch_main(void *user)
 {
     hf_shard *shard = user;
     uint64_t seconds = 0;
-    int err = hf_resident_replay(shard);
-    if (err)
-        hf_engine_stop(shard->engine, err, hf_error_detail());
+    int err;
     while (!atomic_load(&shard->stop)) {
         uint32_t bell = atomic_load(&shard->bell);
         bool mail = collect_mail(shard);

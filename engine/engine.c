@@ -170,7 +170,7 @@ static int open_store(hf_engine *engine, const char *path)
     if (err)
         return err;
     hf_log_options log = { .window = engine->options.window, .shards = engine->shard_count,
-                           .readers = engine->shard_count, .offload = hf_sorter_run,
+                           .readers = engine->shard_count, .past = true, .offload = hf_sorter_run,
                            .user = engine->sorter };
     err = hf_log_open(&engine->log, engine->disk, &log);
     if (!err)
@@ -188,9 +188,8 @@ static int open_store(hf_engine *engine, const char *path)
         const hf_record *last = hf_window_at(w, w->count - 1);
         atomic_store(&engine->published, last->base + last->count);
     }
-    err = hf_backlog_count(engine);
-    if (!err)
-        err = hf_steps_load(engine);
+    atomic_store(&engine->count.waiting, stats.waiting);
+    err = hf_steps_load(engine);
     return err ? err : hf_pauses_load(engine);
 }
 

@@ -70,9 +70,6 @@ void hf_engine_stop(hf_engine *engine, int err, const char *why);
 /* The log hook, formatted. Any thread; never in storage/ or recovery/. */
 void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...) HF_PRINTF(3, 4);
 
-/* Count the messages that wait in a store just replayed: count.waiting. */
-int  hf_backlog_count(hf_engine *engine);
-
 /* Run the fold's sorting on a thread of its own (hf_log_options.offload). */
 int  hf_sorter_start(struct hf_sorter **sorter);
 void hf_sorter_run(void *sorter, void (*work)(void *), void *arg);

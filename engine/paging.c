@@ -1,13 +1,13 @@
 /* paging.c - messages out of the inbox table, some at a time.
  *
- * Happy path: an actor with rows gets a page of them, copied out of one short
- * snapshot: those above the highest place it has taken and below what the fold
+ * Happy path: an actor with rows - in the table, or left in the log by an earlier
+ * run - gets a page of them, copied out of one short snapshot: those above the highest place it has taken and below what the fold
  * is known to have moved. A scan with a fair cursor finds actors that have rows
  * but nobody who knows about them: after open, and when the fold overtook us.
  *
  * Fails for want of memory (tried again); a damaged row sets its actor aside.
- * What the reader looks at was settled before its snapshot began: `taken`,
- * `folded` and the aftermath change only on this thread. The shard's thread. */
+ * What the reader looks at was settled before its snapshot began: `taken` and
+ * `folded` change only on this thread. The shard's thread. */
 #include "engine/turn.h"
 
 #include "storage/error.h"
@@ -15,36 +15,58 @@
 
 enum { PAGE_ROWS = 64, PAGE_BYTES = 256 << 10, SCAN_ACTORS = 64 };
 
+enum { STOP = 1 };
+
 static bool same_actor(const hf_key *actor, hf_bytes key)
 {
     return key.len == actor->len + 8 && memcmp(key.data, actor->bytes, actor->len) == 0;
 }
 
-int hf_paging_check(hf_shard *shard, hf_actor *actor)
+int hf_paging_look(hf_shard *shard, size_t *near, hf_overlay *tables)
 {
     hf_txn *txn;
-    hf_cursor *cursor;
-    hf_key key, from;
-    hf_bytes found, value;
-    actor->checked = shard->spills;
-    if (!shard->rows_possible || actor->rows)
-        return HF_OK;
     int err = hf_txn_read(shard->engine->disk, &txn);
     if (err)
         return err;
-    hf_key_actor(&key, actor->address, actor->len, actor->hash);
+    *tables = (hf_overlay){ .txn = txn, .facts = hf_log_past(shard->engine->log),
+                            .buf = &shard->row, .hint = near };
+    return HF_OK;
+}
+
+typedef struct check {
+    const hf_shard *shard;
+    hf_actor       *actor;
+    hf_key          key;
+} check;
+
+static int see_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    check *c = user;
+    (void)payload;
+    if (same_actor(&c->key, key))
+        c->actor->rows = hf_get64_key((const uint8_t *)key.data + c->key.len) < c->shard->folded;
+    return STOP;
+}
+
+int hf_paging_check(hf_shard *shard, hf_actor *actor)
+{
+    check c = { .shard = shard, .actor = actor };
+    hf_overlay tables;
+    hf_key from;
+    actor->checked = shard->spills;
+    if (!shard->rows_possible || actor->rows)
+        return HF_OK;
+    int err = hf_paging_look(shard, &shard->near_inbox, &tables);
+    if (err)
+        return err;
+    hf_key_actor(&c.key, actor->address, actor->len, actor->hash);
     hf_key_place(&from, actor->address, actor->len, actor->hash, actor->taken + 1);
-    err = hf_cursor_open(txn, HF_IN_INBOX, &cursor);
-    if (!err) {
-        err = hf_cursor_seek(cursor, hf_key_bytes(&from), &found, &value);
-        if (!err && same_actor(&key, found))
-            actor->rows = hf_get64_key((const uint8_t *)found.data + key.len) < shard->folded;
-        hf_cursor_close(cursor);
-    }
-    hf_txn_abort(txn);
-    if (err == HF_ENOTFOUND)
-        err = HF_OK;
+    tables.within = hf_key_bytes(&c.key);
+    tables.keys = true;
+    err = hf_overlay_walk(&tables, HF_IN_INBOX, hf_key_bytes(&from), see_row, &c);
+    hf_txn_abort(tables.txn);
     hf_mailbox *box;
+    err = err == STOP ? HF_OK : err;
     if (!err && actor->rows && !(err = hf_dispatch_mailbox(shard, actor, &box)))
         hf_dispatch_ready(shard, box);
     return err;
@@ -59,6 +81,8 @@ typedef struct draft {
     size_t     used, room;
     uint32_t   count;
     uint64_t   last;            /* place of the last row looked at */
+    hf_key     key;             /* the actor's */
+    bool       more;            /* rows are left */
     size_t     offsets[PAGE_ROWS];
     uint64_t   ids[PAGE_ROWS], places[PAGE_ROWS], times[PAGE_ROWS];
 } draft;
@@ -91,27 +115,15 @@ static size_t page_base(const hf_page *page)
     return (16 - ((uintptr_t)page->bytes & 15)) & 15;
 }
 
-static int draft_row(draft *d, hf_bytes key, hf_bytes value)
+static int draft_row(draft *d, hf_bytes key, hf_bytes payload)
 {
-    hf_entry e, after;
-    int err = hf_row_message(HF_IN_INBOX, key, value, &e);
+    hf_entry e;
+    int err = hf_row_message_in(HF_IN_INBOX, key, payload, &e);
     if (err)
         return err;
-    const uint8_t *fact = hf_aftermath_find(d->shard, e.id);
     d->last = e.place;
-    if (is_parcel(d->actor, e.id) || (fact && fact[0] != HF_OP_RETRY && fact[0] != HF_OP_REQUEUE))
-        return HF_OK; /* begun, or ended: the table just doesn't know yet */
-    if (fact && fact[0] == HF_OP_RETRY) {
-        hf_entry_decode(fact, SIZE_MAX, &after);
-        e.attempt = after.attempt;
-        e.due = after.due;
-        e.err = after.err;
-        e.error = after.error;
-        e.error_len = after.error_len;
-        e.times = after.times;
-        e.phase = after.phase;
-        e.generation = after.generation;
-    }
+    if (is_parcel(d->actor, e.id))
+        return HF_OK; /* begun: the table just doesn't know yet */
     size_t size = hf_entry_size(&e);
     if ((err = draft_room(d, size)))
         return err;
@@ -126,33 +138,31 @@ static int draft_row(draft *d, hf_bytes key, hf_bytes value)
     return HF_OK;
 }
 
-static int read_rows(draft *d, hf_txn *txn, bool *more)
+static int take_row(void *user, hf_bytes key, hf_bytes payload)
 {
-    hf_cursor *cursor;
-    hf_key actor, from;
-    hf_bytes key, value;
+    draft *d = user;
+    /* From there on the message still waits in the log for its turn. */
+    if (!same_actor(&d->key, key)
+        || hf_get64_key((const uint8_t *)key.data + d->key.len) >= d->shard->folded)
+        return STOP;
+    d->more = d->count == PAGE_ROWS || d->used >= PAGE_BYTES;
+    return d->more ? STOP : draft_row(d, key, payload);
+}
+
+static int read_rows(draft *d)
+{
+    hf_overlay tables;
+    hf_key from;
     const hf_actor *a = d->actor;
-    hf_key_actor(&actor, a->address, a->len, a->hash);
-    hf_key_place(&from, a->address, a->len, a->hash, a->taken + 1);
-    *more = false;
-    int err = hf_cursor_open(txn, HF_IN_INBOX, &cursor);
+    int err = hf_paging_look(d->shard, &d->shard->near_inbox, &tables);
     if (err)
         return err;
-    err = hf_cursor_seek(cursor, hf_key_bytes(&from), &key, &value);
-    while (!err && same_actor(&actor, key)) {
-        /* Above that, the message still waits in the log for its turn. */
-        if (hf_get64_key((const uint8_t *)key.data + actor.len) >= d->shard->folded)
-            break;
-        if (d->count == PAGE_ROWS || d->used >= PAGE_BYTES) {
-            *more = true;
-            break;
-        }
-        err = draft_row(d, key, value);
-        if (!err)
-            err = hf_cursor_next(cursor, &key, &value);
-    }
-    hf_cursor_close(cursor);
-    return err == HF_ENOTFOUND ? HF_OK : err;
+    hf_key_actor(&d->key, a->address, a->len, a->hash);
+    hf_key_place(&from, a->address, a->len, a->hash, a->taken + 1);
+    tables.within = hf_key_bytes(&d->key);
+    err = hf_overlay_walk(&tables, HF_IN_INBOX, hf_key_bytes(&from), take_row, d);
+    hf_txn_abort(tables.txn);
+    return err == STOP ? HF_OK : err;
 }
 
 static int hand_over(draft *d)
@@ -176,18 +186,12 @@ static int hand_over(draft *d)
 int hf_paging_fill(hf_shard *shard, hf_actor *actor)
 {
     draft d = { .shard = shard, .actor = actor };
-    hf_txn *txn;
-    bool more;
-    int err = hf_txn_read(shard->engine->disk, &txn);
-    if (err)
-        return err;
-    err = read_rows(&d, txn, &more);
-    hf_txn_abort(txn);
+    int err = read_rows(&d);
     if (err == HF_ECORRUPT || err == HF_EVERSION) {
         actor->damaged = true;
         hf_engine_log(shard->engine, HF_ERROR, "%s is set aside: a message is damaged (%s)",
                       actor->address, hf_error_detail());
-        more = false;
+        d.more = false;
         err = HF_OK;
     }
     if (err) {
@@ -196,7 +200,7 @@ int hf_paging_fill(hf_shard *shard, hf_actor *actor)
     }
     if (!d.count && actor->taken < d.last)
         actor->taken = d.last;
-    actor->rows = more;
+    actor->rows = d.more;
     return hand_over(&d);
 }
 
@@ -239,38 +243,58 @@ typedef struct found {
     uint32_t count;
 } found;
 
-/* Look up to some actors further; false: this type is through. */
+typedef struct scan {
+    hf_shard         *shard;
+    const hf_kind_of *kind;
+    found            *found;
+    uint32_t          skipped; /* rows of the actor found last */
+} scan;
+
+enum { SKIP = 2, FULL = 3, SKIP_MAX = 32 };
+
+static int see_actor(void *user, hf_bytes key, hf_bytes payload)
+{
+    scan *s = user;
+    found *f = s->found;
+    hf_key *last = &s->shard->scan_key;
+    uint64_t hash;
+    (void)payload;
+    if (f->count && key.len == last->len && memcmp(key.data, last->bytes, key.len - 8) == 0)
+        return ++s->skipped < SKIP_MAX ? HF_OK : SKIP;
+    if (f->count == SCAN_ACTORS)
+        return FULL;
+    size_t len = actor_of_row(s->shard, s->kind, key, f->address[f->count], &hash);
+    if (!len)
+        return STOP;
+    f->len[f->count] = (uint8_t)len;
+    f->hash[f->count++] = hash;
+    /* On from whatever comes after all of this actor's places. */
+    memcpy(last->bytes, key.data, key.len - 8);
+    memset(last->bytes + key.len - 8, 0xff, 8);
+    last->len = key.len;
+    s->skipped = 0;
+    return HF_OK;
+}
+
+/* Look up to some actors further; sets whether this type is through. */
 static int scan_type(hf_shard *shard, const hf_kind_of *kind, found *f, bool *through)
 {
-    hf_txn *txn;
-    hf_cursor *cursor;
-    hf_bytes key, value;
-    int err = hf_txn_read(shard->engine->disk, &txn);
+    scan s = { shard, kind, f, 0 };
+    hf_overlay tables;
+    int err = hf_paging_look(shard, &shard->near_inbox, &tables);
     if (err)
         return err;
+    tables.keys = true;
     if (!shard->scan_key.len)
         share_start(shard, kind, &shard->scan_key);
-    err = hf_cursor_open(txn, HF_IN_INBOX, &cursor);
-    if (!err) {
-        err = hf_cursor_seek(cursor, hf_key_bytes(&shard->scan_key), &key, &value);
-        while (!err && f->count < SCAN_ACTORS) {
-            uint64_t hash;
-            size_t len = actor_of_row(shard, kind, key, f->address[f->count], &hash);
-            if (!len)
-                break;
-            f->len[f->count] = (uint8_t)len;
-            f->hash[f->count++] = hash;
-            /* On to whatever comes after all of this actor's places. */
-            memcpy(shard->scan_key.bytes, key.data, key.len - 8);
-            memset(shard->scan_key.bytes + key.len - 8, 0xff, 8);
-            shard->scan_key.len = key.len;
-            err = hf_cursor_seek(cursor, hf_key_bytes(&shard->scan_key), &key, &value);
-        }
-        hf_cursor_close(cursor);
-    }
-    hf_txn_abort(txn);
-    *through = f->count < SCAN_ACTORS;
-    return err == HF_ENOTFOUND ? HF_OK : err;
+    do {
+        hf_key from = shard->scan_key;
+        s.skipped = 0;
+        err = hf_overlay_walk(&tables, HF_IN_INBOX, hf_key_bytes(&from), see_actor, &s);
+    } while (err == SKIP);
+    hf_txn_abort(tables.txn);
+    *through = err != FULL;
+    return err == FULL || err == STOP ? HF_OK : err;
 }
 
 static int wake_found(hf_shard *shard, const found *f)

@@ -3,7 +3,8 @@
  * Happy path: follow the chain of committed records; in each, go through the
  * runs that are ours, entry by entry. An idle actor takes its turn at once;
  * for the others the letter waits in the mailbox. A record that the fold
- * overtook is passed over: what was left of it lies in the tables.
+ * overtook is passed over: what was left of it lies in the tables. What an
+ * earlier run left does not come this way: see paging.c.
  * Fails for want of memory, and goes on at the same entry. The shard's thread. */
 #include "engine/suspect.h"
 #include "engine/turn.h"
@@ -31,8 +32,7 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
     if (actor->checked != shard->spills && (err = hf_paging_check(shard, actor)))
         return err;
     hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
-    bool simple = !r->replayed || !shard->aftermath_count;
-    if (simple && !actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
+    if (!actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
         && !hf_suspects_any(engine)
         && !hf_pauses_hold(engine, actor)) {
         hf_entry e;
@@ -65,8 +65,7 @@ static void next_record(hf_shard *shard)
     hf_record *r = shard->at;
     hf_record *next = atomic_load_explicit(&r->next, memory_order_acquire);
     HF_ASSERT(next);
-    if (!next->replayed)
-        atomic_fetch_add_explicit(&shard->passed_bytes, next->size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->passed_bytes, next->size, memory_order_relaxed);
     shard->at = next;
     shard->at_run = 0;
     shard->at_index = 0;
@@ -74,23 +73,6 @@ static void next_record(hf_shard *shard)
     shard->at_offset = 0;
     shard->at_done = false;
     atomic_fetch_add_explicit(&r->passed, 1, memory_order_release);
-}
-
-/* Does this entry of the record, of a run made for `shards`, concern us? */
-static bool is_ours(const hf_shard *shard, const uint8_t *entry, const hf_run *run)
-{
-    if (!hf_entry_is_message(entry[0]))
-        return false;
-    if (run->shards == shard->engine->shard_count)
-        return true;
-    return hf_address_shard(hf_get64(entry + 8), shard->engine->shard_count) == shard->index;
-}
-
-static bool concerns_us(const hf_shard *shard, const hf_run *run)
-{
-    if (run->shards == shard->engine->shard_count && run->shard != HF_FACTS)
-        return run->shard == shard->index;
-    return run->shard == HF_FACTS ? false : true;
 }
 
 /* Looks ahead in a run, so that an actor is near when its message comes: first its
@@ -117,7 +99,7 @@ static void look_ahead(const hf_shard *shard, scout *s)
 }
 
 /* Go through one run from where we stand; stops after some turns. */
-static int pull_run(hf_shard *shard, const hf_run *run, uint32_t *turns)
+static int pull_run(hf_shard *shard, uint32_t *turns)
 {
     hf_record *r = shard->at;
     const uint8_t *end = r->data + r->size;
@@ -128,10 +110,7 @@ static int pull_run(hf_shard *shard, const hf_run *run, uint32_t *turns)
         const uint8_t *at = r->data + shard->at_offset;
         size_t size = entry_bytes(at, (size_t)(end - at));
         look_ahead(shard, &ahead);
-        /* What was done before the engine opened is not done again. */
-        bool wanted = is_ours(shard, at, run)
-            && !(r->replayed && hf_record_is_done(r, shard->at_index));
-        int err = wanted ? deliver(shard, r, at, r->base + shard->at_index) : HF_OK;
+        int err = deliver(shard, r, at, r->base + shard->at_index);
         if (err)
             return err;
         shard->at_offset += (uint32_t)size;
@@ -156,15 +135,14 @@ static int pull_record(hf_shard *shard, uint32_t *turns)
                 return HF_OK;
             }
             hf_run run = hf_record_run(r->data, shard->at_run++);
-            if (!concerns_us(shard, &run)) {
+            if (run.shard != shard->index) {
                 shard->at_offset += run.bytes;
                 shard->at_index += run.count;
                 continue;
             }
             shard->at_run_left = run.count;
         }
-        hf_run run = hf_record_run(r->data, shard->at_run - 1);
-        err = pull_run(shard, &run, turns);
+        err = pull_run(shard, turns);
         if (shard->at_run_left)
             break;
     }

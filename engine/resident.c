@@ -1,7 +1,7 @@
 /* resident.c - actors come into memory, and leave it.
  *
- * Happy path: a message for an actor that is not in memory loads its state from
- * the table; idle, clean actors leave, oldest first, when the shard's share of
+ * Happy path: a message for an actor that is not in memory loads its state as
+ * the tables, and what an earlier run left in the log, have it; idle, clean actors leave, oldest first, when the shard's share of
  * the byte cap is used up or after idle_ms. An actor whose newest image, or
  * whose newest acknowledgement, is not folded yet stays: memory is the only
  * index over the window. Fails for want of memory (nothing changed); a damaged
@@ -36,20 +36,20 @@ static uint64_t bytes_max(const hf_shard *shard)
 
 static int load_state(hf_shard *shard, hf_actor *actor)
 {
-    hf_txn *txn;
+    hf_overlay tables;
     hf_key key;
     hf_bytes payload;
-    int err = hf_txn_read(shard->engine->disk, &txn);
+    int err = hf_paging_look(shard, &shard->near_state, &tables);
     if (err)
         return err;
     hf_key_actor(&key, actor->address, actor->len, actor->hash);
-    err = hf_row_get(txn, HF_IN_STATE, &key, &payload);
+    err = hf_overlay_get(&tables, HF_IN_STATE, hf_key_bytes(&key), &payload);
     if (!err && payload.len < 8)
         err = hf_error(HF_ECORRUPT, "the state of %s is cut short", actor->address);
     if (!err)
         err = hf_actor_set_state(&shard->actors, actor,
                                  hf_view((const uint8_t *)payload.data + 8, payload.len - 8));
-    hf_txn_abort(txn);
+    hf_txn_abort(tables.txn);
     if (err == HF_ECORRUPT || err == HF_EVERSION) {
         actor->damaged = true;
         hf_engine_log(shard->engine, HF_ERROR, "%s is set aside: its state is damaged (%s)",
@@ -135,6 +135,8 @@ static bool drop_letters(hf_mailbox *box, uint64_t folded)
 void hf_resident_fold(hf_shard *shard, uint64_t folded)
 {
     uint64_t mine = shard->at->base + (shard->at_done ? shard->at->count : shard->at_index);
+    if (mine < shard->start)
+        mine = shard->start; /* what lies below was never ours to pull */
     /* Done ranges of messages below must reach the journal before it forgets
      * who they were. */
     hf_shard_submit(shard);
@@ -157,54 +159,6 @@ void hf_resident_fold(hf_shard *shard, uint64_t folded)
         shard->mile_first++;
         shard->mile_count--;
     }
-    if (shard->aftermath)
-        hf_aftermath_trim(shard, folded);
     atomic_store_explicit(&shard->released, folded, memory_order_release);
     hf_journal_kick(shard->engine);
-}
-
-/* ---- At open: states in the window are newer than the table's */
-
-static int replay_state(hf_shard *shard, const hf_entry *e)
-{
-    if (hf_address_shard(e->hash, shard->engine->shard_count) != shard->index)
-        return HF_OK;
-    if (!hf_types_find(&shard->engine->types, e->to, e->to_len))
-        return HF_OK;
-    hf_actor *actor = hf_actors_find(&shard->actors, e->hash, e->to, e->to_len);
-    if (!actor)
-        actor = add_actor(shard, e->hash, e->to, e->to_len);
-    if (!actor)
-        return hf_error(HF_ENOMEM, "states of the window");
-    hf_resident_changed(actor, shard->replay_end);
-    hf_bytes image = e->op == HF_OP_SAVE ? e->data : hf_view(NULL, 0);
-    if (image.len == 0 && e->op == HF_OP_SAVE)
-        image.data = "";
-    return hf_actor_set_state(&shard->actors, actor, image);
-}
-
-static int replay_record(hf_shard *shard, const hf_record *r)
-{
-    const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
-    for (uint32_t i = 0; i < r->count; i++) {
-        hf_entry e;
-        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
-        int err = e.op == HF_OP_SAVE || e.op == HF_OP_FORGET ? replay_state(shard, &e) : HF_OK;
-        if (err)
-            return err;
-        at += size;
-    }
-    return HF_OK;
-}
-
-int hf_resident_replay(hf_shard *shard)
-{
-    hf_record *r = atomic_load_explicit(&shard->at->next, memory_order_acquire);
-    int err = HF_OK;
-    for (; !err && r && r->replayed; r = atomic_load_explicit(&r->next, memory_order_acquire))
-        err = replay_record(shard, r);
-    /* Only now, with the states in place, may a row be looked for. */
-    for (hf_actor *actor = shard->actors.newest; !err && actor; actor = actor->older)
-        actor->checked = UINT64_MAX;
-    return err ? err : hf_aftermath_load(shard);
 }

@@ -24,8 +24,11 @@ static int init_shard(hf_engine *engine, uint32_t index)
     shard->ready_end = &shard->ready;
     shard->at = hf_log_start_of_chain(engine->log);
     shard->at_done = true;
-    shard->folded = hf_log_folded(engine->log);
-    shard->replay_end = stats.next;
+    /* What an earlier run left is read as rows, wherever it lies. */
+    shard->folded = hf_log_past(engine->log) ? stats.next : hf_log_folded(engine->log);
+    shard->start = stats.next;
+    atomic_init(&shard->released, hf_log_past(engine->log) ? 0 : shard->folded);
+    atomic_init(&shard->pulled, shard->at->base + shard->at->count);
     shard->turn = hf_turn_new(engine, false);
     shard->slot = hf_strikes_slot(&engine->strikes);
     pthread_mutex_init(&shard->lock, NULL);
@@ -43,7 +46,10 @@ static int look_for_rows(hf_engine *engine)
     int err = hf_txn_read(engine->disk, &txn);
     if (err)
         return err;
+    const hf_survivors *past = hf_log_past(engine->log);
     err = hf_txn_count(txn, HF_IN_INBOX, &rows);
+    if (!err && past)
+        rows += past->table[HF_IN_INBOX].count;
     hf_txn_abort(txn);
     for (uint32_t i = 0; !err && rows && i < engine->shard_count; i++) {
         engine->shards[i].rows_possible = true;
@@ -150,7 +156,7 @@ static void done_shard(hf_shard *shard)
         hf_strikes_slot_free(&shard->engine->strikes, shard->slot);
     hf_mem_free(shard->timers);
     hf_mem_free(shard->miles);
-    hf_mem_free(shard->aftermath);
+    hf_rowbuf_done(&shard->row);
     pthread_mutex_destroy(&shard->lock);
 }
 

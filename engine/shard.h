@@ -9,6 +9,8 @@
 #include "engine/batch.h"
 #include "engine/mailbox.h"
 
+#include "storage/overlay.h"
+
 #include <pthread.h>
 
 typedef struct hf_turn hf_turn;
@@ -69,9 +71,9 @@ typedef struct hf_shard {
     uint64_t        uncommitted;   /* bytes submitted and not settled */
     hf_burial       burials[HF_BURIALS]; /* not committed yet */
     uint32_t        burial_count;
-    struct hf_after *aftermath;    /* what the replayed window says about messages */
-    uint32_t        aftermath_count;
-    uint64_t        replay_end;    /* first position of this run */
+    uint64_t        start;         /* first position of this run */
+    hf_rowbuf       row;           /* rows that are looked at are made here */
+    size_t          near_inbox, near_state; /* where in the past they were found last */
     hf_mailbox     *boxes;         /* all of them */
     hf_mailbox     *ready, **ready_end;
     uint32_t        ready_count;
@@ -131,25 +133,18 @@ hf_batch *hf_shard_batch(hf_shard *shard);
 void      hf_shard_submit(hf_shard *shard);
 void      hf_outbox_settled(hf_shard *shard, hf_batch *list);
 
-/* aftermath.c: what the window that was replayed says about single messages */
-int  hf_aftermath_load(hf_shard *shard); /* also puts requeued messages in mailboxes */
-/* The newest fact about a message: RETRY, ACK, DEAD, or NULL. */
-const uint8_t *hf_aftermath_find(const hf_shard *shard, uint64_t id);
-/* If it waits for a retry: attempt, time and error of a message of the log. */
-void hf_aftermath_apply(const hf_shard *shard, hf_entry *message);
-/* What lies below this position is in the tables now. */
-void hf_aftermath_trim(hf_shard *shard, uint64_t folded);
-
 /* resident.c: actors in and out of memory */
 int  hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_t len,
                       hf_actor **actor);
 void hf_resident_sweep(hf_shard *shard);
 void hf_resident_fold(hf_shard *shard, uint64_t folded); /* the fold got this far */
-int  hf_resident_replay(hf_shard *shard); /* states that lie in the window */
 /* Changed by a batch whose end is known: stays in memory until that is folded. */
 void hf_resident_changed(hf_actor *actor, uint64_t end);
 
-/* paging.c: messages out of the inbox table */
+/* paging.c: messages out of the inbox table
+ *
+ * A snapshot of the tables with the past laid over them; end it with hf_txn_abort. */
+int  hf_paging_look(hf_shard *shard, size_t *near, hf_overlay *overlay);
 int  hf_paging_check(hf_shard *shard, hf_actor *actor); /* sets actor->rows */
 int  hf_paging_fill(hf_shard *shard, hf_actor *actor);  /* into mailbox->paged */
 void hf_paging_scan(hf_shard *shard); /* find some actors with rows, make them ready */

@@ -227,7 +227,8 @@ int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
     }
     if (!err && fold->now.stage == HF_FOLD_WRITING)
         err = write_tables(fold, txn, &budget);
-    if (!err && fold->now.stage == HF_FOLD_DELETING)
+    bool may = !fold->gated || fold->before.stage == HF_FOLD_DELETING;
+    if (!err && fold->now.stage == HF_FOLD_DELETING && may)
         err = delete_records(fold, txn, &budget);
     return err;
 }

@@ -34,6 +34,8 @@ typedef struct hf_fold {
     uint64_t         end;         /* first position not sealed */
     uint64_t         applied;     /* what folding was when these were sealed */
     atomic_int       collected;   /* 0: not yet, 1: survivors are there, < 0: error */
+    bool             gated;       /* the first record goes only after the commit that wrote
+                                     the last row: see past.c */
     uint32_t         row_cost;    /* bytes of a budget that a row takes besides its data */
     hf_rowbuf        buf;
     uint64_t         rows;        /* written or deleted, since the start */

@@ -45,16 +45,40 @@ int hf_folding_recollect(hf_log *log)
         ? HF_ENOMEM : HF_OK;
 }
 
+int hf_folding_begin(hf_log *log)
+{
+    hf_window *w = &log->window;
+    hf_record **records = hf_mem_alloc(w->sealed * sizeof(*records));
+    uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : log->next;
+    int err = records ? HF_OK : hf_error(HF_ENOMEM, "records to fold");
+    for (uint32_t i = 0; !err && i < w->sealed; i++)
+        records[i] = hf_window_at(w, i);
+    if (!err)
+        err = hf_fold_begin(&log->fold, records, w->sealed, end, log->folding);
+    log->fold.gated = log->borrows && hf_log_past(log);
+    hf_mem_free(records);
+    if (err)
+        hf_window_unseal(w);
+    return err;
+}
+
 /* Where the store may not grow by some windows more, folding begins early and the log is
- * kept short. */
+ * kept short. Elsewhere what an earlier run left waits for half a window of this one, in
+ * which most of it will be done; but not for ever, if run follows run. */
 uint64_t hf_folding_start(const hf_log *log)
 {
-    return log->roomy ? log->options.window : log->options.window * 3 / 4;
+    uint64_t window = log->options.window, past = log->past_bytes + window / 2;
+    if (!log->roomy)
+        return window * 3 / 4;
+    if (!hf_log_past(log) || past < window)
+        return window;
+    return past < window * 3 ? past : window * 3;
 }
 
 uint64_t hf_folding_limit(const hf_log *log)
 {
-    return log->roomy ? log->options.window * 2 : log->options.window * 5 / 4;
+    uint64_t window = log->options.window, start = hf_folding_start(log);
+    return log->roomy ? (start > window * 3 / 2 ? start + window / 2 : window * 2) : window * 5 / 4;
 }
 
 /* Once the budget is used up all but the youngest sixteenth is sealed: most of what that
@@ -75,23 +99,14 @@ int hf_folding_seal(hf_log *log, bool all)
     }
     /* Far over its budget the window is folded whether readers came so far or not. */
     bool pressed = all || log->tight || w->bytes > hf_folding_start(log) * 5 / 4;
-    hf_window_seal(w, young, pressed ? UINT64_MAX : log->hold);
+    uint64_t must = log->borrows && hf_log_past(log) ? log->past_end : 0;
+    hf_window_seal(w, young, pressed ? UINT64_MAX : log->hold, must);
     if (!w->sealed)
         return HF_OK;
-    hf_record **records = hf_mem_alloc(w->sealed * sizeof(*records));
-    uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : log->next;
-    int err = records ? HF_OK : hf_error(HF_ENOMEM, "records to fold");
-    for (uint32_t i = 0; !err && i < w->sealed; i++)
-        records[i] = hf_window_at(w, i);
+    int err = hf_folding_begin(log);
     if (!err)
-        err = hf_fold_begin(&log->fold, records, w->sealed, end, log->folding);
-    hf_mem_free(records);
-    if (err) {
-        hf_window_unseal(w);
-        return err;
-    }
-    collect(log);
-    return HF_OK;
+        collect(log);
+    return err;
 }
 
 static void retire(void *user, hf_record *record)
@@ -132,6 +147,7 @@ void hf_folding_keep(hf_log *log)
     hf_fold_keep(&log->fold);
     if (log->fold.now.stage != HF_FOLD_COLLECTING && log->folding < log->fold.end)
         log->folding = log->fold.end;
+    hf_past_withdraw(log);
     if (hf_fold_is_over(&log->fold))
         (void)finish_fold(log);
 }
@@ -302,7 +318,7 @@ int hf_log_fold_all(hf_log *log)
 }
 
 /* Could the store grow by some windows? Then it does not matter how long the log is. */
-static bool is_roomy(const hf_log *log)
+bool hf_folding_roomy(const hf_log *log)
 {
     uint64_t plenty = log->options.window * 8;
     hf_space space;
@@ -318,7 +334,7 @@ bool hf_log_room(hf_log *log)
     bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
     if (due || !log->checked_ns) {
         get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));
-        log->roomy = is_roomy(log);
+        log->roomy = hf_folding_roomy(log);
         log->unchecked = 0;
         log->checked_ns = now;
     }

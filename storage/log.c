@@ -46,16 +46,21 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
     hf_window_init(&log->window, log->options.readers);
     hf_fold_init(&log->fold);
     atomic_init(&log->folded, 0);
+    atomic_init(&log->past_now, NULL);
     log->stub = log->last = hf_window_record(&log->window, 0, NULL, 0, &none);
     int err = log->stub ? hf_txn_read(disk, &txn) : hf_error(HF_ENOMEM, "the log");
     if (!err) {
-        err = hf_meta_get(txn, "seed", 0, &log->seed);
+        err = hf_txn_count(txn, HF_IN_INBOX, &log->waiting); /* unless a record knows better */
+        if (!err)
+            err = hf_meta_get(txn, "seed", 0, &log->seed);
         if (!err)
             err = hf_meta_get(txn, "next", 1, &log->next);
         if (!err)
             err = hf_meta_get(txn, "folding", 0, &log->folding);
         hf_txn_abort(txn);
     }
+    log->roomy = !err && hf_folding_roomy(log);
+    log->borrows = log->options.past && log->roomy;
     if (err) {
         hf_log_close(log, false);
         return err;
@@ -97,8 +102,11 @@ int hf_log_start(hf_log *log)
         hf_txn_abort(txn);
         return hf_log_die(log, err);
     }
+    err = hf_txn_commit(txn);
     atomic_store(&log->folded, hf_window_tail(&log->window, log->next));
-    return hf_log_die(log, hf_txn_commit(txn));
+    if (!err && log->options.past)
+        err = hf_past_begin(log);
+    return hf_log_die(log, err);
 }
 
 static int note_clean(hf_log *log)
@@ -125,6 +133,7 @@ int hf_log_close(hf_log *log, bool clean)
     for (uint32_t i = 0; i < log->fresh_count; i++)
         hf_record_free(&log->window, log->fresh[i]);
     hf_fold_done(&log->fold);
+    hf_past_done(log);
     if (log->stub)
         hf_record_free(&log->window, log->stub);
     hf_window_done(&log->window);
@@ -155,20 +164,23 @@ static void replay_entry(hf_log *log, const hf_entry *e, hf_record *r)
 int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
 {
     hf_record_head head;
-    size_t room;
+    size_t room = 0;
+    uint8_t *chunk = (uint8_t *)(uintptr_t)data.data;
     int err = hf_record_check(data.data, data.len, position, &head);
     if (err)
         return hf_log_die(log, err);
-    uint8_t *chunk = hf_window_chunk(&log->window, data.len, &room);
-    if (!chunk)
-        return hf_error(HF_ENOMEM, "the window");
-    memcpy(chunk, data.data, data.len);
+    if (!log->borrows || data.len < HF_BORROW_MIN) {
+        chunk = hf_window_chunk(&log->window, data.len, &room);
+        if (!chunk)
+            return hf_error(HF_ENOMEM, "the window");
+        memcpy(chunk, data.data, data.len);
+    }
     hf_record *r = hf_window_record(&log->window, position, chunk, room, &head);
     if (!r) {
-        hf_window_chunk_free(&log->window, chunk, room);
+        if (room)
+            hf_window_chunk_free(&log->window, chunk, room);
         return hf_error(HF_ENOMEM, "the window");
     }
-    r->replayed = true;
     const uint8_t *at = chunk + hf_record_entries_at(head.runs), *end = chunk + head.size;
     for (uint32_t i = 0; !err && i < head.count; i++) {
         hf_entry e;
@@ -189,6 +201,8 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
         hf_record_free(&log->window, r);
         return hf_log_die(log, err);
     }
+    r->past = log->options.past;
+    log->waiting = head.waiting;
     atomic_store_explicit(&log->last->next, r, memory_order_release);
     log->last = r;
     if (log->next < position + head.count)
@@ -228,6 +242,17 @@ static int publish(hf_log *log, const hf_group *g)
     return HF_OK;
 }
 
+/* How many messages wait once the group is committed. */
+static uint64_t waiting_after(const hf_log *log, const hf_group *g)
+{
+    uint64_t waiting = log->waiting - g->named_count;
+    for (uint32_t i = 0; i < g->segment_count; i++)
+        waiting += g->segments[i]->messages + g->segments[i]->requeues;
+    for (uint32_t i = 0; i < g->done_count; i++)
+        waiting -= g->done[i].count;
+    return waiting;
+}
+
 static int write_group(hf_log *log, hf_txn *txn, const hf_group *g, uint64_t slice, uint64_t *next)
 {
     uint32_t count = 0;
@@ -235,7 +260,7 @@ static int write_group(hf_log *log, hf_txn *txn, const hf_group *g, uint64_t sli
     if (!err)
         err = hf_pack_sort(log, g, &count);
     if (!err)
-        err = hf_pack_write(log, txn, count, next);
+        err = hf_pack_write(log, txn, count, next, waiting_after(log, g));
     if (!err) /* nothing may fail once it is committed */
         err = hf_window_reserve(&log->window, log->fresh_count);
     HF_TESTPOINT("log.written");
@@ -267,6 +292,7 @@ static int try_append(hf_log *log, const hf_group *g, uint64_t slice)
     HF_TESTPOINT("log.committed");
     log->commits++;
     log->next = next;
+    log->waiting = waiting_after(log, g);
     return publish(log, g);
 }
 
@@ -337,6 +363,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
 {
     *stats = (hf_log_stats){
         .next = log->next,
+        .waiting = log->waiting,
         .folded = hf_log_folded(log),
         .bytes = log->window.bytes,
         .start = hf_folding_start(log),
@@ -376,13 +403,15 @@ void hf_log_release(hf_log *log, uint64_t position)
 {
     if (position > log->releasable) {
         log->releasable = position;
+        if (log->past_end && position >= log->past_end)
+            hf_past_done(log);
         hf_log_free_retired(log);
     }
 }
 
 hf_record *hf_log_start_of_chain(hf_log *log)
 {
-    return log->stub;
+    return log->options.past ? log->last : log->stub;
 }
 
 const hf_window *hf_log_window(const hf_log *log)

@@ -20,6 +20,7 @@ typedef struct hf_log_options {
     uint64_t window;      /* bytes of log kept before they are folded [128 MiB] */
     uint32_t shards;      /* how many runs a record is cut into [1] */
     uint32_t readers;     /* who must pass a record before its bytes go [0] */
+    bool     past;        /* what is adopted is read as rows: see hf_log_past */
     /* Run work(arg) somewhere else; NULL: it runs at once, here. */
     void   (*offload)(void *user, void (*work)(void *), void *arg);
     void    *user;
@@ -33,7 +34,8 @@ typedef struct hf_segment {
     uint32_t   shard;
     uint32_t   count;    /* entries */
     uint32_t   messages; /* SEND and DUE among them */
-    uint32_t   keeps;    /* all others among them */
+    uint32_t   requeues; /* REQUEUE among them */
+    uint32_t   keeps;    /* all but SEND and DONE */
     uint64_t   base;     /* position of the first entry */
     hf_record *record;
     uint32_t   offset;   /* of the first entry in record->data */
@@ -67,9 +69,11 @@ void hf_group_clear(hf_group *group); /* empty again, memory kept */
 void hf_group_free(hf_group *group);
 
 int  hf_log_open(hf_log **log, hf_disk *disk, const hf_log_options *options);
-/* Take over the next record of the log table (data is copied). */
+/* Take over the next record of the log table. Its bytes are copied or, with
+ * options.past, used where they lie. */
 int  hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data);
-/* Ready to append: notes in the store that it is in use. */
+/* Ready to append: notes in the store that it is in use. With options.past the
+ * adopted window is sealed. */
 int  hf_log_start(hf_log *log);
 /* clean: everything that was accepted is settled; notes that, too. */
 int  hf_log_close(hf_log *log, bool clean);
@@ -87,6 +91,7 @@ bool hf_log_room(hf_log *log);
 
 typedef struct hf_log_stats {
     uint64_t next;        /* position the next entry will get */
+    uint64_t waiting;     /* messages sent or requeued, and not ended */
     uint64_t folded;      /* below it everything lies in the tables */
     uint64_t bytes;       /* of the window on disk */
     uint64_t start, limit; /* of these: folding begins; outsiders have to wait */
@@ -103,12 +108,16 @@ int      hf_log_state(const hf_log *log); /* HF_OK, or why it is dead */
 
 /* Any thread: below this position everything lies in the tables. */
 uint64_t hf_log_folded(const hf_log *log);
+/* Any thread, after beginning a snapshot: the adopted window's facts, which have to
+ * be laid over the tables of this snapshot; NULL: none have to be. Lent as long as
+ * the snapshot lasts. Readers then start behind that window. */
+const hf_survivors *hf_log_past(const hf_log *log);
 /* Nobody points into records below `position` any more: their bytes may go. */
 void     hf_log_release(hf_log *log, uint64_t position);
 /* Readers have not come past this position: as long as there is room, what lies beyond
  * is not sealed, since most of it will soon be done. UINT64_MAX [default]: no matter. */
 void     hf_log_hold(hf_log *log, uint64_t position);
-/* Where readers start: a record; its `next` is the oldest of the window. */
+/* Where readers start: a record; its `next` is the oldest they have to read. */
 hf_record *hf_log_start_of_chain(hf_log *log);
 const hf_window *hf_log_window(const hf_log *log);
 /* Nothing goes on just now: memory kept for reuse goes back to the system. */

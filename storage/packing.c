@@ -238,9 +238,9 @@ static void fill(const hf_log *log, hf_record *r, uint8_t *chunk, hf_segment *co
 
 /* Build one record from the first segments and put it into the transaction. */
 static int write_record(hf_log *log, hf_txn *txn, hf_segment *const *segments, uint32_t count,
-                        uint64_t position, uint64_t group, uint32_t *used)
+                        uint64_t position, uint64_t waiting, uint32_t *used)
 {
-    hf_record_head head = { .time_ms = hf_clock_wall_ms(), .group = group };
+    hf_record_head head = { .time_ms = hf_clock_wall_ms(), .group = log->next, .waiting = waiting };
     size_t room;
     void *place;
     hf_key key;
@@ -268,11 +268,11 @@ static int write_record(hf_log *log, hf_txn *txn, hf_segment *const *segments, u
     return err;
 }
 
-int hf_pack_write(hf_log *log, hf_txn *txn, uint32_t count, uint64_t *next)
+int hf_pack_write(hf_log *log, hf_txn *txn, uint32_t count, uint64_t *next, uint64_t waiting)
 {
     uint64_t position = log->next;
     for (uint32_t done = 0, used = 0; done < count; done += used) {
-        int err = write_record(log, txn, log->sorted + done, count - done, position, log->next,
+        int err = write_record(log, txn, log->sorted + done, count - done, position, waiting,
                                &used);
         if (err)
             return err;

@@ -3,7 +3,8 @@
  *    0  magic "HFL"(3) version(1)   4 flags(4): 1 = last record of its group
  *    8  entries(4)                 12 bytes of the whole record(4)
  *   16  time, Unix ms(8)           24 position of the group's first entry(8)
- *   32  runs(4)  0(4)              40 0(8)  48 0(8)
+ *   32  runs(4)  0(4)              40 messages that wait after its group(8)
+ *   48  0(8)
  *   56  XXH3 of the whole record with this field zero, seeded with the key(8)
  *   64  runs, 16 bytes each: shard(4) entries(4) bytes(4) shards then(4)
  *    …  entries, run after run
@@ -35,7 +36,7 @@ typedef struct hf_run {
 
 typedef struct hf_record_head {
     uint32_t flags, count, size, runs;
-    uint64_t time_ms, group;
+    uint64_t time_ms, group, waiting;
 } hf_record_head;
 
 /* Write head, directory and checksum round the entries that already stand at

@@ -156,8 +156,11 @@ int hf_row_message(hf_table table, hf_bytes key, hf_bytes value, hf_entry *messa
 {
     hf_bytes payload;
     int err = hf_row_open(table, key, value, &payload);
-    if (err)
-        return err;
+    return err ? err : hf_row_message_in(table, key, payload, message);
+}
+
+int hf_row_message_in(hf_table table, hf_bytes key, hf_bytes payload, hf_entry *message)
+{
     const uint8_t *bytes = payload.data;
     if (payload.len < 8 || key.len < 8
         || hf_entry_decode(bytes + 8, payload.len - 8, message) != payload.len - 8)

@@ -62,5 +62,6 @@ int hf_meta_get(hf_txn *txn, const char *name, uint64_t missing, uint64_t *value
 
 /* A message of inbox or dead; `message->sent` is set. Place from the key. */
 int hf_row_message(hf_table table, hf_bytes key, hf_bytes value, hf_entry *message);
+int hf_row_message_in(hf_table table, hf_bytes key, hf_bytes payload, hf_entry *message);
 
 #endif

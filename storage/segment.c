@@ -27,6 +27,8 @@ int hf_segment_add(hf_segment *segment, const hf_entry *entry)
     segment->count++;
     if (hf_entry_is_message(entry->op))
         segment->messages++;
+    if (entry->op == HF_OP_REQUEUE)
+        segment->requeues++;
     if (entry->op != HF_OP_SEND && entry->op != HF_OP_DONE)
         segment->keeps++;
     return HF_OK;

@@ -505,3 +505,43 @@ size_t hf_survivors_run(const hf_survivors *s, hf_table table, size_t from, hf_k
     }
     return to;
 }
+
+static int compare_at(const hf_survivors *s, hf_table table, size_t at, hf_bytes key)
+{
+    hf_key own;
+    key_of(s, table, &s->table[table].items[at], &own);
+    int order = memcmp(own.bytes, key.data, own.len < key.len ? own.len : key.len);
+    return order ? order : (own.len > key.len) - (own.len < key.len);
+}
+
+size_t hf_survivors_seek(const hf_survivors *s, hf_table table, hf_bytes key, size_t *hint)
+{
+    size_t count = s->table[table].count, low = 0, high = count, step = 1;
+    size_t at = *hint < count ? *hint : 0;
+    /* From the hint in growing steps: whoever goes on where he was is there at once. */
+    if (count && compare_at(s, table, at, key) < 0) {
+        for (low = at + 1; count - at > step; low = at + 1, step *= 2) {
+            at += step;
+            if (compare_at(s, table, at, key) >= 0) {
+                high = at;
+                break;
+            }
+        }
+    } else {
+        for (high = at; at; high = at, step *= 2) {
+            at = at > step ? at - step : 0;
+            if (compare_at(s, table, at, key) < 0) {
+                low = at + 1;
+                break;
+            }
+        }
+    }
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (compare_at(s, table, mid, key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return *hint = low;
+}

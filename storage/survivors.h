@@ -51,6 +51,10 @@ static inline uint64_t hf_survivor_position(const hf_survivors *s, const hf_surv
 /* Items [from, result) of the table concern one row; its key. from < count. */
 size_t hf_survivors_run(const hf_survivors *s, hf_table table, size_t from, hf_key *key);
 
+/* The first item whose row's key is not below `key`; `hint` (in, out): where to look
+ * first. Not for steps. */
+size_t hf_survivors_seek(const hf_survivors *s, hf_table table, hf_bytes key, size_t *hint);
+
 /* The decoded entry, with what its position says filled in (id and place of a
  * message, generation of an alarm). Returns its bytes on disk. */
 size_t hf_survivor_entry(const hf_survivors *s, const hf_survivor *item, hf_entry *entry);

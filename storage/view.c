@@ -1,7 +1,7 @@
 /* view.c - read a store without being its writer.
  *
  * Happy path: begin a snapshot, adopt the log's records where they lie, sort
- * their facts as a fold would, and merge them with the table while walking.
+ * their facts as a fold would, and lay them over the tables.
  * Damage in the log or in a row that is touched ends the walk with HF_ECORRUPT.
  * One thread; nothing is written. */
 #include "storage/view.h"
@@ -119,166 +119,24 @@ void hf_view_close(hf_view_of *view)
     hf_mem_free(view);
 }
 
-static int compare_keys(hf_bytes a, hf_bytes b)
+static hf_overlay overlay_of(hf_view_of *view)
 {
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-static int load_row(void *user, hf_table table, const hf_key *key, hf_bytes *payload)
-{
-    return hf_row_get(user, table, key, payload);
-}
-
-/* A walk: the table's cursor on one side, the window's facts on the other. */
-typedef struct walk {
-    hf_view_of *view;
-    hf_table    table;
-    hf_cursor  *cursor;
-    hf_bytes    key, value;   /* the table's next row; key.data NULL: no more */
-    size_t      from, to;     /* the window's next run */
-    hf_key      run;
-    hf_key      purged;       /* steps that begin so are gone from the table */
-    hf_view_fn  each;
-    void       *user;
-} walk;
-
-static void next_run(walk *w)
-{
-    const hf_survivors *s = &w->view->survivors;
-    w->from = w->to;
-    if (w->from < s->table[w->table].count)
-        w->to = hf_survivors_run(s, w->table, w->from, &w->run);
-}
-
-static bool has_run(const walk *w)
-{
-    return w->from < w->view->survivors.table[w->table].count;
-}
-
-static int next_row(walk *w, int err)
-{
-    if (err)
-        w->key = hf_view(NULL, 0);
-    return err == HF_ENOTFOUND ? HF_OK : err;
-}
-
-/* Steps: a run is one step, or the number of a message whose steps all went. */
-static int show_step(walk *w)
-{
-    const hf_survivors *s = &w->view->survivors;
-    const hf_survivor *item = &s->table[HF_IN_STEPS].items[w->from];
-    hf_entry e;
-    size_t size = hf_survivor_entry(s, item, &e);
-    if (e.op != HF_OP_STEP) {
-        w->purged = w->run;
-        return HF_OK;
-    }
-    return w->each(w->user, hf_key_bytes(&w->run), hf_view(item->entry, size));
-}
-
-static int show_row(walk *w)
-{
-    hf_bytes payload;
-    if (w->purged.len && w->key.len >= w->purged.len
-        && memcmp(w->key.data, w->purged.bytes, w->purged.len) == 0)
-        return HF_OK;
-    int err = hf_row_open(w->table, w->key, w->value, &payload);
-    return err ? err : w->each(w->user, w->key, payload);
-}
-
-static int show_run(walk *w)
-{
-    hf_view_of *view = w->view;
-    hf_fate fate;
-    if (w->table == HF_IN_STEPS)
-        return show_step(w);
-    int err = hf_fate_of(&view->survivors, w->table, w->from, w->to, &w->run, load_row, view->txn,
-                         &view->buf, &fate);
-    if (!err && fate.verdict == HF_FATE_PUT)
-        err = w->each(w->user, hf_key_bytes(&w->run), hf_view(view->buf.bytes + 1, fate.len));
-    return err;
-}
-
-/* The facts say nothing after all (an alarm that was replaced): the row stands. */
-static int show_both(walk *w)
-{
-    hf_view_of *view = w->view;
-    hf_fate fate;
-    if (w->table == HF_IN_STEPS)
-        return show_step(w);
-    int err = hf_fate_of(&view->survivors, w->table, w->from, w->to, &w->run, load_row, view->txn,
-                         &view->buf, &fate);
-    if (err || fate.verdict == HF_FATE_GONE)
-        return err;
-    if (fate.verdict == HF_FATE_NONE)
-        return show_row(w);
-    return w->each(w->user, hf_key_bytes(&w->run), hf_view(view->buf.bytes + 1, fate.len));
-}
-
-static int walk_on(walk *w)
-{
-    int err = HF_OK;
-    while (!err && (w->key.data || has_run(w))) {
-        int order = !w->key.data ? 1 : !has_run(w) ? -1 : compare_keys(w->key, hf_key_bytes(&w->run));
-        err = order < 0 ? show_row(w) : order > 0 ? show_run(w) : show_both(w);
-        if (!err && order <= 0)
-            err = next_row(w, hf_cursor_next(w->cursor, &w->key, &w->value));
-        if (!err && order >= 0)
-            next_run(w);
-    }
-    return err;
+    return (hf_overlay){ .txn = view->txn, .facts = &view->survivors, .buf = &view->buf };
 }
 
 int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user)
 {
-    walk w = { .view = view, .table = table, .each = each, .user = user };
-    static const uint8_t zero[1] = { 0 };
-    int err = hf_cursor_open(view->txn, table, &w.cursor);
-    if (err)
-        return err;
-    err = from.len ? hf_cursor_seek(w.cursor, from, &w.key, &w.value)
-                   : hf_cursor_first(w.cursor, &w.key, &w.value);
-    err = next_row(&w, err);
-    if (!from.data)
-        from.data = zero;
-    next_run(&w);
-    for (; !err && has_run(&w) && compare_keys(hf_key_bytes(&w.run), from) < 0; next_run(&w))
-        if (table == HF_IN_STEPS && w.run.len == 8)
-            w.purged = w.run;
-    if (!err)
-        err = walk_on(&w);
-    hf_cursor_close(w.cursor);
-    return err;
-}
-
-typedef struct exact {
-    hf_view_of *view;
-    hf_bytes    key;
-    hf_bytes   *payload;
-    int         found;
-} exact;
-
-enum { STOP = 1 };
-
-static int take_exact(void *user, hf_bytes key, hf_bytes payload)
-{
-    exact *x = user;
-    if (compare_keys(key, x->key) == 0) {
-        *x->payload = payload;
-        x->found = 1;
-    }
-    return STOP;
+    hf_overlay overlay = overlay_of(view);
+    return hf_overlay_walk(&overlay, table, from, each, user);
 }
 
 int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payload)
 {
-    exact x = { view, key, payload, 0 };
-    int err = hf_view_walk(view, table, key, take_exact, &x);
-    if (err && err != STOP)
-        return err;
-    return x.found ? HF_OK : HF_ENOTFOUND;
+    hf_overlay overlay = overlay_of(view);
+    return hf_overlay_get(&overlay, table, key, payload);
 }
+
+enum { STOP = 1 };
 
 typedef struct inbox_walk {
     hf_key      actor;

@@ -6,7 +6,7 @@
 #ifndef STORAGE_VIEW_H
 #define STORAGE_VIEW_H
 
-#include "storage/fate.h"
+#include "storage/overlay.h"
 
 typedef struct hf_view_of hf_view_of;
 
@@ -15,11 +15,8 @@ typedef struct hf_view_of hf_view_of;
 int  hf_view_open(hf_view_of **view, hf_disk *disk);
 void hf_view_close(hf_view_of *view);
 
-/* Walk the rows of a table as they truly are, in key order, from the first
- * whose key is >= `from` (any length, may be empty). each: HF_OK goes on,
- * anything else ends the walk and is returned. Not for HF_IN_LOG, HF_IN_ALARMS.
- * key, payload: lent until each returns. */
-typedef int (*hf_view_fn)(void *user, hf_bytes key, hf_bytes payload);
+/* As hf_overlay_walk. */
+typedef hf_overlay_fn hf_view_fn;
 int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user);
 
 /* One row: HF_OK or HF_ENOTFOUND. The payload lives until the next call. */

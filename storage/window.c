@@ -137,7 +137,7 @@ int hf_window_push(hf_window *w, hf_record *r)
     w->records[(w->first + w->count) & (w->slots - 1)] = r;
     w->count++;
     w->bytes += r->size;
-    if (!r->live && !r->keep)
+    if (!r->live && !r->keep && !r->past)
         enlist_idle(w, r);
     return HF_OK;
 }
@@ -190,7 +190,7 @@ uint32_t hf_window_mark(hf_window *w, uint64_t first, uint32_t count)
             HF_ASSERT(fresh <= r->live);
             r->live -= fresh;
             marked += fresh;
-            if (fresh && !r->live && !r->keep)
+            if (fresh && !r->live && !r->keep && !r->past)
                 enlist_idle(w, r);
         }
         first += n;
@@ -230,10 +230,11 @@ static void unlist_sealed(hf_window *w)
     w->idle_end = link;
 }
 
-void hf_window_seal(hf_window *w, uint64_t keep_bytes, uint64_t hold)
+void hf_window_seal(hf_window *w, uint64_t keep_bytes, uint64_t hold, uint64_t must)
 {
     HF_ASSERT(!w->sealed);
-    while (w->sealed < w->count && w->bytes - w->sealed_bytes > keep_bytes
+    while (w->sealed < w->count
+           && (w->bytes - w->sealed_bytes > keep_bytes || hf_window_at(w, w->sealed)->base < must)
            && hf_window_at(w, w->sealed)->base + hf_window_at(w, w->sealed)->count <= hold)
         w->sealed_bytes += hf_window_at(w, w->sealed++)->size;
     unlist_sealed(w);
@@ -244,7 +245,7 @@ void hf_window_unseal(hf_window *w)
     while (w->sealed) {
         hf_record *r = hf_window_at(w, --w->sealed);
         w->sealed_bytes -= r->size;
-        if (r->data && !r->live && !r->keep)
+        if (r->data && !r->live && !r->keep && !r->past)
             enlist_idle(w, r);
     }
 }

@@ -32,7 +32,7 @@ typedef struct hf_record {
     uint32_t       keep;    /* other entries that the fold must see */
     atomic_uint    passed;  /* readers that need it no more */
     bool           borrowed; /* data belongs to somebody else */
-    bool           replayed; /* `done` is final for readers: from before the open */
+    bool           past;     /* of an earlier run: its bytes stay till it is folded */
     size_t         room;    /* bytes allocated for data */
 } hf_record;
 
@@ -98,9 +98,9 @@ int hf_window_facts(const hf_window *window, hf_fact_fn each, void *user);
 /* Nothing goes on just now: the pages of spare chunks go back to the system. */
 void hf_window_rest(hf_window *window);
 
-/* Seal records from the tail until at most `keep_bytes` stay unsealed, but none that
- * reaches beyond `hold`. */
-void hf_window_seal(hf_window *window, uint64_t keep_bytes, uint64_t hold);
+/* Seal records from the tail until at most `keep_bytes` stay unsealed and none below
+ * `must`, but none that reaches beyond `hold`. */
+void hf_window_seal(hf_window *window, uint64_t keep_bytes, uint64_t hold, uint64_t must);
 void hf_window_unseal(hf_window *window);
 
 /* Take the first `count` sealed records out of the window (they stay chained for readers)

@@ -11,15 +11,25 @@ typedef struct hf_piece {
     hf_segment *whole; /* if it is the first */
 } hf_piece;
 
+/* So large a record has pages to itself; smaller ones may share theirs with others and
+ * move when those are written. */
+enum { HF_BORROW_MIN = 4096 };
+
 struct hf_log {
     hf_disk       *disk;
     hf_log_options options;
     hf_window      window;
     hf_fold        fold;
     uint64_t       seed, next;
+    uint64_t       waiting;      /* messages */
+    bool           borrows;      /* adopted records stay where they lie: past.c */
     uint64_t       folding;      /* meta.folding */
     uint64_t       hold;         /* see hf_log_hold */
     uint64_t       releasable;   /* see hf_log_release */
+    hf_survivors   past;         /* see past.c */
+    uint64_t       past_end;     /* first position behind it; 0: there is none */
+    uint64_t       past_bytes;
+    _Atomic(const hf_survivors *) past_now; /* while readers need it */
     hf_record     *last;         /* newest record, or the stub before the first */
     hf_record     *stub;
     hf_record    **retired;      /* out of the window, maybe still in use */
@@ -44,6 +54,13 @@ struct hf_log {
 int  hf_log_die(hf_log *log, int err);
 void hf_log_free_retired(hf_log *log);
 
+/* past.c */
+int  hf_past_begin(hf_log *log);
+void hf_past_withdraw(hf_log *log);
+void hf_past_done(hf_log *log); /* nobody reads it any more */
+
+/* Begin to fold what is sealed; not collected yet. */
+int      hf_folding_begin(hf_log *log);
 /* Seal what is to be folded next, if it is time (or `all`), and collect it. */
 int      hf_folding_seal(hf_log *log, bool all);
 int      hf_folding_recollect(hf_log *log);    /* once more, if memory was short */
@@ -57,12 +74,13 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes);
 void     hf_folding_took(hf_log *log, uint64_t budget, uint64_t ns);
 /* Bytes in the window at which folding begins, and at which outsiders have to wait. */
 uint64_t hf_folding_start(const hf_log *log);
+bool     hf_folding_roomy(const hf_log *log); /* may the store grow by some windows? */
 uint64_t hf_folding_limit(const hf_log *log);
 
 /* Make the DONE and ACK entries of the group (into log->facts), sort all its
  * segments (into log->sorted), write them as records (into log->fresh). */
 int hf_pack_done(hf_log *log, const hf_group *group);
 int hf_pack_sort(hf_log *log, const hf_group *group, uint32_t *count);
-int hf_pack_write(hf_log *log, hf_txn *txn, uint32_t count, uint64_t *next);
+int hf_pack_write(hf_log *log, hf_txn *txn, uint32_t count, uint64_t *next, uint64_t waiting);
 
 #endif

@@ -21,7 +21,7 @@ static size_t make(uint8_t *bytes)
         runs[1].bytes += i ? (uint32_t)size : 0;
         at += size;
     }
-    hf_record_head head = { HF_RECORD_LAST, ENTRIES, (uint32_t)at, 2, 99, KEY - 1 };
+    hf_record_head head = { HF_RECORD_LAST, ENTRIES, (uint32_t)at, 2, 99, KEY - 1, 0 };
     hf_record_seal(bytes, &head, runs, KEY);
     return at;
 }
@@ -69,7 +69,7 @@ static void test_runs_that_lie(void **state)
     (void)state;
     uint8_t bytes[512];
     size_t size = make(bytes);
-    hf_record_head head = { 0, ENTRIES, (uint32_t)size, 2, 0, KEY }, found;
+    hf_record_head head = { 0, ENTRIES, (uint32_t)size, 2, 0, KEY, 0 }, found;
     hf_run runs[2] = { { 0, 1, 16, 1 }, { 1, 1, 16, 1 } };
     hf_record_seal(bytes, &head, runs, KEY);
     assert_int_equal(hf_record_check(bytes, size, KEY, &found), HF_ECORRUPT);
@@ -77,7 +77,7 @@ static void test_runs_that_lie(void **state)
     hf_record_seal(bytes, &head, runs, KEY);
     assert_int_equal(hf_record_check(bytes, size, KEY, &found), HF_ECORRUPT);
     make(bytes);
-    head = (hf_record_head){ 0, 0, HF_RECORD_HEAD, 0, 0, KEY };
+    head = (hf_record_head){ 0, 0, HF_RECORD_HEAD, 0, 0, KEY, 0 };
     hf_record_seal(bytes, &head, runs, KEY);
     hf_put32(bytes + 32, UINT32_MAX); /* runs beyond the record */
     assert_int_equal(hf_record_check(bytes, HF_RECORD_HEAD, KEY, &found), HF_ECORRUPT);

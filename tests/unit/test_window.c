@@ -101,7 +101,7 @@ static void test_trim(void **state)
     hf_window_trim(&w);
     assert_true(!a->data && b->data && c->data); /* b holds something else */
     assert_true(w.held < held);
-    hf_window_seal(&w, 0, UINT64_MAX); /* now the fold reads what is left */
+    hf_window_seal(&w, 0, UINT64_MAX, 0); /* now the fold reads what is left */
     atomic_store(&c->passed, 1);
     hf_window_trim(&w);
     assert_non_null(c->data);
@@ -123,7 +123,7 @@ static void test_seal(void **state)
     (void)state;
     hf_window w;
     fill(&w, 0);
-    hf_window_seal(&w, 50 * SIZE, UINT64_MAX);
+    hf_window_seal(&w, 50 * SIZE, UINT64_MAX, 0);
     assert_int_equal(w.sealed, RECORDS - 50);
     assert_int_equal(hf_window_mark(&w, base_of(0), 1), 0); /* the fold reads those bits */
     assert_int_equal(hf_window_mark(&w, base_of(RECORDS - 50), 1), 1);
@@ -135,7 +135,7 @@ static void test_seal(void **state)
     assert_null(hf_window_find(&w, base_of(99)));
     hf_window_pop(&w, 50, count_popped, &w);
     assert_int_equal(w.sealed_bytes, 0);
-    hf_window_seal(&w, UINT64_MAX, UINT64_MAX);
+    hf_window_seal(&w, UINT64_MAX, UINT64_MAX, 0);
     assert_int_equal(w.sealed, 0);
     hf_window_done(&w);
 }

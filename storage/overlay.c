@@ -1,0 +1,209 @@
+/* overlay.c - merge a table with sorted facts while walking.
+ *
+ * Happy path: a cursor on the table and an index into the facts go forward together;
+ * the lesser key is shown, and where both have one what the facts make of the row.
+ * Damage in a row that is touched ends the walk with HF_ECORRUPT.
+ * Any thread; nothing is written. */
+#include "storage/overlay.h"
+
+#include "storage/error.h"
+
+/* Facts lie anywhere in their records: they are asked for so many rows early. */
+enum { AHEAD = 8 };
+
+static int compare_keys(hf_bytes a, hf_bytes b)
+{
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int load_row(void *user, hf_table table, const hf_key *key, hf_bytes *payload)
+{
+    return hf_row_get(user, table, key, payload);
+}
+
+/* A walk: the table's cursor on one side, the facts on the other. */
+typedef struct walk {
+    const hf_overlay   *over;
+    const hf_survivors *s;
+    hf_table            table;
+    hf_cursor          *cursor;
+    hf_bytes            key, value; /* the table's next row; key.data NULL: no more */
+    size_t              from, to;   /* the next run of facts */
+    hf_key              run;
+    hf_key              purged;     /* steps that begin so are gone from the table */
+    hf_overlay_fn           each;
+    void               *user;
+} walk;
+
+static bool has_run(const walk *w)
+{
+    return w->s && w->from < w->s->table[w->table].count;
+}
+
+static void next_run(walk *w)
+{
+    w->from = w->to;
+    if (!has_run(w))
+        return;
+    const hf_survivor_list *list = &w->s->table[w->table];
+    if (w->from + AHEAD < list->count) {
+        __builtin_prefetch(list->items[w->from + AHEAD].entry);
+        __builtin_prefetch(list->items[w->from + AHEAD].entry + 64);
+    }
+    w->to = hf_survivors_run(w->s, w->table, w->from, &w->run);
+}
+
+static int next_row(walk *w, int err)
+{
+    if (err)
+        w->key = hf_view(NULL, 0);
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+/* Steps: a run is one step, or the number of a message whose steps all went. */
+static int show_step(walk *w)
+{
+    const hf_survivor *item = &w->s->table[HF_IN_STEPS].items[w->from];
+    hf_entry e;
+    size_t size = hf_survivor_entry(w->s, item, &e);
+    if (e.op != HF_OP_STEP) {
+        w->purged = w->run;
+        return HF_OK;
+    }
+    return w->each(w->user, hf_key_bytes(&w->run), hf_view(item->entry, size));
+}
+
+static int show_row(walk *w)
+{
+    hf_bytes payload;
+    if (w->purged.len && w->key.len >= w->purged.len
+        && memcmp(w->key.data, w->purged.bytes, w->purged.len) == 0)
+        return HF_OK;
+    if (w->over->keys)
+        return w->each(w->user, w->key, hf_view(NULL, 0));
+    int err = hf_row_open(w->table, w->key, w->value, &payload);
+    return err ? err : w->each(w->user, w->key, payload);
+}
+
+static int fate_of_run(const walk *w, hf_fate *fate)
+{
+    return hf_fate_of(w->s, w->table, w->from, w->to, &w->run, load_row, w->over->txn,
+                      w->over->buf, fate);
+}
+
+static int show_fate(walk *w, const hf_fate *fate)
+{
+    return w->each(w->user, hf_key_bytes(&w->run), hf_view(w->over->buf->bytes + 1, fate->len));
+}
+
+static int show_run(walk *w)
+{
+    hf_fate fate;
+    if (w->table == HF_IN_STEPS)
+        return show_step(w);
+    int err = fate_of_run(w, &fate);
+    return err || fate.verdict != HF_FATE_PUT ? err : show_fate(w, &fate);
+}
+
+/* The facts say nothing after all (an alarm that was replaced): the row stands. */
+static int show_both(walk *w)
+{
+    hf_fate fate;
+    if (w->table == HF_IN_STEPS)
+        return show_step(w);
+    int err = fate_of_run(w, &fate);
+    if (err || fate.verdict == HF_FATE_GONE)
+        return err;
+    return fate.verdict == HF_FATE_NONE ? show_row(w) : show_fate(w, &fate);
+}
+
+/* Is this key behind the last one wanted? A neighbour's row must not even be opened. */
+static bool is_behind(const hf_overlay *over, hf_bytes key)
+{
+    hf_bytes within = over->within;
+    return within.len && (key.len < within.len || memcmp(key.data, within.data, within.len) != 0);
+}
+
+static int walk_on(walk *w)
+{
+    int err = HF_OK;
+    while (!err && (w->key.data || has_run(w))) {
+        int order = !w->key.data ? 1 : !has_run(w) ? -1 : compare_keys(w->key, hf_key_bytes(&w->run));
+        if (is_behind(w->over, order <= 0 ? w->key : hf_key_bytes(&w->run)))
+            break;
+        err = order < 0 ? show_row(w) : order > 0 ? show_run(w) : show_both(w);
+        if (!err && order <= 0)
+            err = next_row(w, hf_cursor_next(w->cursor, &w->key, &w->value));
+        if (!err && order >= 0)
+            next_run(w);
+    }
+    return err;
+}
+
+/* The first run at or behind `from`. Steps: all of a message's may have gone before. */
+static void first_run(walk *w, hf_bytes from)
+{
+    size_t none = 0;
+    if (!w->s)
+        return;
+    if (w->table == HF_IN_STEPS) {
+        for (next_run(w); has_run(w) && compare_keys(hf_key_bytes(&w->run), from) < 0; next_run(w))
+            if (w->run.len == 8)
+                w->purged = w->run;
+        return;
+    }
+    w->to = hf_survivors_seek(w->s, w->table, from, w->over->hint ? w->over->hint : &none);
+    next_run(w);
+}
+
+int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf_overlay_fn each,
+                    void *user)
+{
+    static const uint8_t zero[1] = { 0 };
+    walk w = { .over = overlay, .s = overlay->facts, .table = table, .each = each, .user = user };
+    if (w.s && !w.s->table[table].count)
+        w.s = NULL;
+    int err = hf_cursor_open(overlay->txn, table, &w.cursor);
+    if (err)
+        return err;
+    err = from.len ? hf_cursor_seek(w.cursor, from, &w.key, &w.value)
+                   : hf_cursor_first(w.cursor, &w.key, &w.value);
+    err = next_row(&w, err);
+    if (!from.data)
+        from.data = zero;
+    first_run(&w, from);
+    if (!err)
+        err = walk_on(&w);
+    hf_cursor_close(w.cursor);
+    return err;
+}
+
+typedef struct exact {
+    hf_bytes  key;
+    hf_bytes *payload;
+    int       found;
+} exact;
+
+enum { STOP = 1 };
+
+static int take_exact(void *user, hf_bytes key, hf_bytes payload)
+{
+    exact *x = user;
+    if (compare_keys(key, x->key) == 0) {
+        *x->payload = payload;
+        x->found = 1;
+    }
+    return STOP;
+}
+
+int hf_overlay_get(const hf_overlay *overlay, hf_table table, hf_bytes key, hf_bytes *payload)
+{
+    exact x = { key, payload, 0 };
+    hf_overlay only = *overlay;
+    only.within = key;
+    int err = hf_overlay_walk(&only, table, key, take_exact, &x);
+    if (err && err != STOP)
+        return err;
+    return x.found ? HF_OK : HF_ENOTFOUND;
+}
