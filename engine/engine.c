@@ -21,6 +21,7 @@
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/testpoint.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -202,7 +203,8 @@ static int start_threads(hf_engine *engine)
         err = hf_pools_start(engine);
     if (!err)
         err = hf_journal_start(engine);
-    atomic_store(&engine->phase, HF_LIVE);
+    int opening = HF_OPENING; /* or stopped already */
+    atomic_compare_exchange_strong(&engine->phase, &opening, HF_LIVE);
     if (!err)
         err = hf_shards_start(engine);
     if (!err)
@@ -219,7 +221,9 @@ static void tear_down(hf_engine *engine, bool clean)
     hf_callbacks_stop(&engine->callbacks);
     hf_sorter_stop(engine->sorter);
     hf_shards_done(engine);
+    HF_TESTPOINT("close.threads");
     (void)hf_log_close(engine->log, clean);
+    HF_TESTPOINT("close.clean");
     hf_strikes_close(&engine->strikes, true); /* the process lives on */
     hf_pauses_done(engine);
     hf_steps_done(engine);
@@ -255,11 +259,15 @@ int hf_open(hf_engine **out, const char *path, const hf_options *options)
     }
     if (err) {
         char why[512];
-        snprintf(why, sizeof why, "%s", hf_error_detail());
+        snprintf(why, sizeof why, "%s", *hf_error_detail() ? hf_error_detail() : path);
         *out = NULL;
-        atomic_store(&engine->phase, HF_CLOSING);
+        int phase = atomic_load(&engine->phase);
+        while (phase != HF_STOPPED
+               && !atomic_compare_exchange_weak(&engine->phase, &phase, HF_CLOSING))
+            ;
         tear_down(engine, false);
-        return hf_error(err, "%s", why);
+        /* Nothing was sent yet, so nothing of the caller's is in doubt. */
+        return hf_error(err == HF_EUNKNOWN ? HF_EIO : err, "%s", why);
     }
     return HF_OK;
 }
@@ -344,6 +352,7 @@ int hf_close(hf_engine *engine, uint32_t timeout_ms)
     err = wait_for_turns(engine, timeout_ms);
     if (err)
         return err;
+    HF_TESTPOINT("close.begun");
     tear_down(engine, atomic_load(&engine->phase) == HF_CLOSING);
     return HF_OK;
 }

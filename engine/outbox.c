@@ -9,6 +9,7 @@
 #include "engine/suspect.h"
 
 #include "storage/memory.h"
+#include "storage/testpoint.h"
 
 static void batch_settled(hf_batch *batch, int err)
 {
@@ -48,6 +49,7 @@ void hf_shard_submit(hf_shard *shard)
     shard->batch = NULL;
     shard->uncommitted += hf_batch_bytes(batch);
     batch->rides = is_bare(shard, batch);
+    HF_TESTPOINT("shard.submit");
     /* Refused only when the engine has stopped: then nothing matters any more. */
     if (hf_journal_submit(shard->engine, batch))
         hf_batch_free(batch);

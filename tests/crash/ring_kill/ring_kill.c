@@ -1,6 +1,7 @@
 /* ring_kill.c - an engine that is killed, and started again.
  *
  *     ring_kill [kills]       SIGKILL at random moments
+ *     ring_kill points N      at every test point, the 1st, 2nd, 4th, 8th ... of N passes
  *     ring_kill abort N       a handler that calls abort() on one message, .strikes = N
  *
  * Senders in a child tell numbered messages, actors count them (numbers.h): none may
@@ -86,6 +87,94 @@ static void run_kills(const char *path, uint32_t kills)
     if (!acked)
         numbers_broken("nothing was acknowledged");
 }
+
+/* ---- At every test point */
+
+#ifdef HF_TESTPOINTS
+typedef struct point {
+    const char *name;
+    bool        closing;  /* passed by one who opens, works off and closes */
+    bool        creating; /* passed once in the life of a store */
+} point;
+
+static const point points[] = {
+    { "store.create.nest", false, true },   { "store.create.marker", false, true },
+    { "store.create.data", false, true },   { "store.create.synced", false, true },
+    { "store.create.renamed", false, true },
+    { "replay.record", false, false },      { "journal.gathered", false, false },
+    { "log.written", false, false },        { "store.commit", false, false },
+    { "store.committed", false, false },    { "log.committed", false, false },
+    { "journal.committed", false, false },  { "log.folded", false, false },
+    { "fold.delete", false, false },        { "turn.begin", false, false },
+    { "turn.ran", false, false },           { "shard.submit", false, false },
+    { "close.begun", true, false },         { "close.threads", true, false },
+    { "close.clean", true, false },
+};
+
+/* A life that ends at the nth pass of the point; if it does not come there, by us. */
+static bool live_to(const char *path, const point *at, uint32_t n)
+{
+    char where[64];
+    int status;
+    snprintf(where, sizeof where, "%s:%u", at->name, n);
+    setenv("HF_KILL_AT", where, 1);
+    pid_t child = start(path, at->closing ? end : live);
+    unsetenv("HF_KILL_AT");
+    for (int ms = 0; ms < 2000; ms++) {
+        pid_t ended = waitpid(child, &status, WNOHANG);
+        if (ended == child) {
+            bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+            if (!killed && !(at->closing && status == 0))
+                numbers_broken("at %s the child ended by itself with %d", where, status);
+            return killed;
+        }
+        usleep(1000);
+    }
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    return false;
+}
+
+static void check_all(const char *path)
+{
+    int status;
+    pid_t child = start(path, end);
+    if (waitpid(child, &status, 0) != child || status)
+        numbers_broken("the last child ended with %d", status);
+}
+
+static void run_points(const char *directory, const char *path, uint32_t most)
+{
+    uint32_t kills = 0;
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        uint32_t reached = 0;
+        for (uint32_t n = 1; n <= (points[i].creating ? 1 : most); n *= 2) {
+            if (atomic_load(&book->numbers.broken))
+                return;
+            if (points[i].creating) {
+                core_remove(directory);
+                (void)core_directory("ring_kill", true);
+                numbers_forget();
+            }
+            reached += live_to(path, &points[i], n);
+        }
+        if (!reached)
+            numbers_broken("nobody came to %s", points[i].name);
+        check_all(path);
+        kills += reached;
+    }
+    printf("%u kills at %zu points, %u messages acknowledged\n", kills,
+           sizeof points / sizeof *points, numbers_acked());
+}
+#else
+static void run_points(const char *directory, const char *path, uint32_t most)
+{
+    (void)directory;
+    (void)path;
+    (void)most;
+    core_fail("this build has no test points");
+}
+#endif
 
 /* ---- One message that kills the process */
 
@@ -214,6 +303,8 @@ int main(int argc, char **argv)
     snprintf(path, sizeof path, "%s/store", directory);
     if (aborts) {
         run_abort(path, (uint32_t)atoi(argv[2]));
+    } else if (argc > 2 && strcmp(argv[1], "points") == 0) {
+        run_points(directory, path, (uint32_t)atoi(argv[2]));
     } else {
         run_kills(path, argc > 1 ? (uint32_t)atoi(argv[1]) : 20);
     }

@@ -1,4 +1,10 @@
 # An engine killed at random moments, and one that a message kills; more by hand.
 hf_test(ring_kill crash 60 ring_kill 20)
+hf_test(ring_kill_500 ci 300 ring_kill 500)
+hf_test(ring_kill_5000 "soak;heavy" 3600 ring_kill 5000)
+if(HF_TESTPOINTS)
+    hf_test(ring_kill_points crash 120 ring_kill points 4)
+    hf_test(ring_kill_points_soak "soak;heavy" 3600 ring_kill points 4096)
+endif()
 hf_test(ring_kill_abort_1 crash 60 ring_kill abort 1)
 hf_test(ring_kill_abort_2 crash 60 ring_kill abort 2)
