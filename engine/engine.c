@@ -42,6 +42,9 @@ void hf_log_stderr(void *user, hf_level level, const char *text)
     fprintf(stderr, "holdfast: %s: %s\n", names[level <= HF_ERROR ? level : HF_ERROR], text);
 }
 
+/* This thread is in the log hook. It may be any of ours, with anything locked. */
+static _Thread_local bool telling;
+
 void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...)
 {
     char text[1024];
@@ -51,7 +54,9 @@ void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    telling = true;
     engine->options.log(engine->options.user, level, text);
+    telling = false;
 }
 
 int hf_engine_check(const hf_engine *engine)
@@ -61,6 +66,8 @@ int hf_engine_check(const hf_engine *engine)
     int err = hf_disk_forked(engine->disk);
     if (err)
         return err;
+    if (telling)
+        return hf_error(HF_EDEADLOCK, "the log hook may not call the engine");
     switch (atomic_load_explicit(&engine->phase, memory_order_acquire)) {
     case HF_STOPPED: return hf_error(HF_EUNKNOWN, "the engine stopped; see last-stop in %s",
                                      hf_disk_path(engine->disk));
@@ -259,7 +266,9 @@ int hf_open(hf_engine **out, const char *path, const hf_options *options)
     }
     if (err) {
         char why[512];
-        snprintf(why, sizeof why, "%s", *hf_error_detail() ? hf_error_detail() : path);
+        bool lost = err == HF_ECORRUPT && !strstr(hf_error_detail(), "salvage");
+        snprintf(why, sizeof why, "%s%s", *hf_error_detail() ? hf_error_detail() : path,
+                 lost ? "; see holdfast salvage" : "");
         *out = NULL;
         int phase = atomic_load(&engine->phase);
         while (phase != HF_STOPPED
@@ -345,6 +354,8 @@ int hf_close(hf_engine *engine, uint32_t timeout_ms)
     int err = hf_disk_forked(engine->disk);
     if (err)
         return err;
+    if (telling)
+        return hf_error(HF_EDEADLOCK, "the log hook may not call the engine");
     if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks))
         return hf_error(HF_EDEADLOCK, "hf_close waits for turns; not in a turn or callback");
     int live = HF_LIVE;

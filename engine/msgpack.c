@@ -81,7 +81,7 @@ static msgpack_object *fill_container(msgpack_object *object, const hf_token *to
         object->via.map = (msgpack_object_map){ token->count, (msgpack_object_kv *)(void *)room };
         level->left = 2 * (uint64_t)token->count;
     }
-    return room + level->left;
+    return level->left ? room + level->left : room; /* empty: there may be no room at all */
 }
 
 /* `body` has been scanned: it is one whole value that fits `room`. */
@@ -188,6 +188,8 @@ static int packed_write(void *user, const char *bytes, size_t len)
 
     if (packed->lost)
         return -1;
+    if (!len)
+        return 0; /* of nothing there may be no address */
     if (len > packed->cap - packed->len) {
         size_t cap = packed->cap * 2 > packed->len + len ? packed->cap * 2 : packed->len + len;
         char  *data = hf_alloc(packed->turn, cap);

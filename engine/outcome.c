@@ -9,11 +9,11 @@
 #include "engine/step.h"
 #include "engine/turn.h"
 
+#include "recovery/out.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/random.h"
 
-#include <msgpack.h>
 #include <stdio.h>
 
 int hf_outcome_ack(hf_batch *batch, const hf_entry *m)
@@ -45,38 +45,27 @@ static int dead_address(const hf_turn *turn, char address[HF_ADDRESS_MAX + 1])
     return len > HF_ADDRESS_MAX ? hf_error(HF_EINVAL, "%s%s is too long", to, key) : HF_OK;
 }
 
-static void pack_text(msgpack_packer *p, const char *name, const char *text, size_t len)
-{
-    msgpack_pack_str_with_body(p, name, strlen(name));
-    msgpack_pack_str_with_body(p, text, len);
-}
-
-static void pack_number(msgpack_packer *p, const char *name, uint64_t number)
-{
-    msgpack_pack_str_with_body(p, name, strlen(name));
-    msgpack_pack_uint64(p, number);
-}
-
-/* Tell .dead_to, in the same commit: who died, of what, and what it said. */
-static void tell_dead_to(hf_turn *turn, const hf_entry *m)
+/* Tell .dead_to, in the same commit: who died, of what, and what it said. For want of
+ * memory alone the death waits. */
+static int tell_dead_to(hf_turn *turn, const hf_entry *m)
 {
     char to[HF_ADDRESS_MAX + 1];
-    msgpack_sbuffer buffer;
-    msgpack_packer p;
+    hf_out out = { 0 };
     if (!turn->kind->is.dead_to || dead_address(turn, to))
-        return;
-    msgpack_sbuffer_init(&buffer);
-    msgpack_packer_init(&p, &buffer, msgpack_sbuffer_write);
-    msgpack_pack_map(&p, 6);
-    pack_number(&p, "id", m->id);
-    pack_text(&p, "to", m->to, m->to_len);
-    pack_text(&p, "kind", m->name, m->name_len);
-    pack_text(&p, "error", m->error, m->error_len);
-    pack_number(&p, "attempts", m->attempt);
-    msgpack_pack_str_with_body(&p, "body", 4);
-    msgpack_pack_bin_with_body(&p, m->data.data, m->data.len);
-    hf_send(turn, to, "dead", hf_view(buffer.data, buffer.size));
-    msgpack_sbuffer_destroy(&buffer);
+        return HF_OK;
+    hf_out_map(&out, NULL);
+    hf_out_uint(&out, "id", m->id);
+    hf_out_text(&out, "to", hf_view(m->to, m->to_len));
+    hf_out_text(&out, "kind", hf_view(m->name, m->name_len));
+    hf_out_text(&out, "error", hf_view(m->error, m->error_len));
+    hf_out_uint(&out, "attempts", m->attempt);
+    hf_out_bin(&out, "body", m->data);
+    hf_out_end(&out);
+    int err = out.err;
+    if (!err)
+        hf_send(turn, to, "dead", hf_out_bytes(&out));
+    hf_out_done(&out);
+    return err || turn->err == HF_ENOMEM ? hf_error(HF_ENOMEM, "a note to %s", to) : HF_OK;
 }
 
 int hf_outcome_bury(hf_turn *turn, hf_entry *m)
@@ -88,10 +77,11 @@ int hf_outcome_bury(hf_turn *turn, hf_entry *m)
     int err = hf_segment_add(hf_batch_facts(turn->batch), &e);
     if (!err)
         err = hf_batch_named(turn->batch, m->id);
+    turn->err = HF_OK;
+    if (!err)
+        err = tell_dead_to(turn, m);
     if (!err)
         turn->batch->dead++;
-    turn->err = HF_OK;
-    tell_dead_to(turn, m);
     return err;
 }
 
@@ -124,7 +114,9 @@ static void run_failed_hook(hf_turn *turn, const hf_entry *m, bool dead)
     turn->msg.attempt = m->attempt;
     turn->msg.retry = dead ? 0 : m->due;
     turn->msg.status = dead ? HF_DEAD : HF_RETRYING;
+    hf_turn *outer = hf_turn_enter(turn);
     turn->kind->is.failed(turn, &turn->msg);
+    hf_turn_enter(outer);
     if (turn->err) {
         hf_engine_log(turn->engine, HF_WARN, "%s: what its failed hook staged is dropped: %s",
                       m->to, hf_strerror(turn->err));
@@ -156,6 +148,7 @@ int hf_outcome_failed(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
     int err = hf_parcel_note(parcel, turn->code, error, now);
     if (err)
         return err;
+    uint32_t phase = m->phase;
     m->attempt++;
     bool dead = buried || (type->tries != HF_NEVER && m->attempt >= type->tries);
     bool undo = dead && hf_step_must_undo(turn, parcel);
@@ -166,7 +159,13 @@ int hf_outcome_failed(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
     atomic_fetch_add_explicit(&count->failed, 1, memory_order_relaxed);
     if (!dead || undo) {
         atomic_fetch_add_explicit(&count->retried, 1, memory_order_relaxed);
-        return hf_outcome_retry(turn->batch, m);
+        err = hf_outcome_retry(turn->batch, m);
+    } else {
+        err = hf_outcome_bury(turn, m);
     }
-    return hf_outcome_bury(turn, m);
+    if (err) { /* the turn is cut off: no try is burnt */
+        m->attempt--;
+        m->phase = phase;
+    }
+    return err;
 }

@@ -147,9 +147,27 @@ static void set_number(hf_entry *e, uint8_t tag, uint64_t value)
     }
 }
 
+/* What a writer keeps to and a reader has room for. */
+static uint16_t most_text(uint8_t tag)
+{
+    switch (tag) {
+    case TAG_ERROR: return HF_ERROR_MAX;
+    case TAG_FROM: return HF_ADDRESS_MAX;
+    case TAG_TIMES: return HF_TIMES_MAX * 8;
+    default: return UINT16_MAX;
+    }
+}
+
+/* Rows of tables have keys made of these. */
+static bool names_fit(const hf_entry *e)
+{
+    bool nobody = e->op == HF_OP_PURGE || e->op == HF_OP_STEP; /* known by the message */
+    return (e->to_len || nobody) && e->name_len <= HF_NAME_MAX;
+}
+
 static int set_text(hf_entry *e, uint8_t tag, const uint8_t *text, uint16_t len)
 {
-    if (text[len] != 0)
+    if (text[len] != 0 || len > most_text(tag))
         return 0;
     if (tag == TAG_ERROR) {
         e->error = (const char *)text;
@@ -159,6 +177,7 @@ static int set_text(hf_entry *e, uint8_t tag, const uint8_t *text, uint16_t len)
         e->from_len = len;
     } else if (tag == TAG_TIMES) {
         e->times = hf_view(text, len);
+        return len % 8 == 0;
     }
     return 1;
 }
@@ -215,15 +234,15 @@ size_t hf_entry_decode(const uint8_t *at, size_t left, hf_entry *e)
     left -= HF_ENTRY_HEAD;
     if (e->op == HF_OP_DONE) {
         e->count = len;
-        return HF_ENTRY_HEAD;
+        return e->to_len || e->name_len || e->flags & HF_ENTRY_EXTRA ? 0 : HF_ENTRY_HEAD;
     }
-    if (left < len)
+    if (left < len || !names_fit(e))
         return 0;
     e->data = hf_view(at, len);
     at += len;
     left -= len;
     if (!(e->to = get_string(&at, &left, e->to_len))
-        || !(e->name = get_string(&at, &left, e->name_len)))
+        || !(e->name = get_string(&at, &left, e->name_len)) || (e->to_len && !*e->to))
         return 0;
     if (e->flags & HF_ENTRY_EXTRA) {
         uint16_t extra = left >= 2 ? hf_get16(at) : 0;

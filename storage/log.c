@@ -149,16 +149,19 @@ int hf_log_close(hf_log *log, bool clean)
 /* ---- Replay */
 
 /* What an entry that lies in the log already says about the window. */
-static void replay_entry(hf_log *log, const hf_entry *e, hf_record *r)
+static int replay_entry(hf_log *log, const hf_entry *e, hf_record *r)
 {
+    uint32_t marked = 0;
     if (hf_entry_is_message(e->op))
         r->live++;
     if (e->op != HF_OP_SEND && e->op != HF_OP_DONE)
         r->keep++;
     if (e->op == HF_OP_DONE)
-        hf_window_mark(&log->window, e->hash, e->count);
+        marked = hf_window_mark(&log->window, e->hash, e->count);
     else if (e->op == HF_OP_ACK || e->op == HF_OP_DEAD)
-        hf_window_mark(&log->window, e->id, 1);
+        marked = hf_window_mark(&log->window, e->id, 1);
+    return marked == HF_WINDOW_WRONG
+        ? hf_error(HF_ECORRUPT, "the log ends a message that is none") : HF_OK;
 }
 
 int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
@@ -189,7 +192,7 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
             err = hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                            (unsigned long long)(position + i));
         else
-            replay_entry(log, &e, r);
+            err = replay_entry(log, &e, r);
         at += size;
     }
     r->keep += !err && head.count == 0;
@@ -224,9 +227,9 @@ static int publish(hf_log *log, const hf_group *g)
 {
     hf_window *w = &log->window;
     for (uint32_t i = 0; i < g->done_count; i++)
-        hf_window_mark(w, g->done[i].first, g->done[i].count);
+        HF_ASSERT(hf_window_mark(w, g->done[i].first, g->done[i].count) != HF_WINDOW_WRONG);
     for (uint32_t i = 0; i < g->named_count; i++)
-        hf_window_mark(w, g->named[i].first, 1);
+        HF_ASSERT(hf_window_mark(w, g->named[i].first, 1) != HF_WINDOW_WRONG);
     for (uint32_t i = 0; i < log->fresh_count; i++) {
         hf_record *r = log->fresh[i];
         int err = hf_window_push(w, r);

@@ -54,6 +54,8 @@ static int runs_add_up(const uint8_t *data, const hf_record_head *head)
         return 0;
     for (uint32_t i = 0; i < head->runs; i++) {
         hf_run run = hf_record_run(data, i);
+        if (run.count > run.bytes / 16) /* an entry has 16 bytes at least */
+            return 0;
         count += run.count;
         bytes += run.bytes;
     }

@@ -29,10 +29,13 @@ static int mark_entries(hf_view_of *view, hf_record *r)
                             (unsigned long long)(r->base + i));
         r->live += hf_entry_is_message(e.op) ? 1 : 0;
         r->keep = 1;
+        uint32_t marked = 0;
         if (e.op == HF_OP_DONE)
-            hf_window_mark(&view->window, e.hash, e.count);
+            marked = hf_window_mark(&view->window, e.hash, e.count);
         else if (e.op == HF_OP_ACK || e.op == HF_OP_DEAD)
-            hf_window_mark(&view->window, e.id, 1);
+            marked = hf_window_mark(&view->window, e.id, 1);
+        if (marked == HF_WINDOW_WRONG)
+            return hf_error(HF_ECORRUPT, "the log ends a message that is none");
         at += size;
     }
     return HF_OK;

@@ -7,6 +7,7 @@
 
 #include "storage/assert.h"
 #include "storage/entry.h"
+#include "storage/error.h"
 #include "storage/memory.h"
 
 #include <sys/mman.h>
@@ -133,7 +134,8 @@ int hf_window_push(hf_window *w, hf_record *r)
     int err = hf_window_reserve(w, 1);
     if (err)
         return err;
-    HF_ASSERT(!w->count || hf_window_at(w, w->count - 1)->base < r->base);
+    if (w->count && hf_window_at(w, w->count - 1)->base >= r->base) /* a page that strayed */
+        return hf_error(HF_ECORRUPT, "log record %llu comes twice", (unsigned long long)r->base);
     w->records[(w->first + w->count) & (w->slots - 1)] = r;
     w->count++;
     w->bytes += r->size;
@@ -174,20 +176,36 @@ static uint32_t set_bits(uint64_t *bits, uint32_t first, uint32_t count)
     return fresh;
 }
 
+/* From a position that no record holds to the next that one does. */
+static uint64_t gap_after(const hf_window *w, uint64_t position)
+{
+    uint32_t low = 0, high = w->count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (hf_window_at(w, mid)->base > position)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    return low < w->count ? hf_window_at(w, low)->base - position : UINT64_MAX;
+}
+
 uint32_t hf_window_mark(hf_window *w, uint64_t first, uint32_t count)
 {
     uint32_t marked = 0;
     uint64_t sealed = w->sealed ? hf_window_at(w, w->sealed - 1)->base : 0;
     while (count) {
         hf_record *r = hf_window_find(w, first);
-        uint64_t n = 1;
+        uint64_t n = r ? 1 : gap_after(w, first);
+        n = n < count ? n : count;
         if (r) {
             uint32_t index = (uint32_t)(first - r->base);
             bool open = !w->sealed || r->base > sealed;
             n = r->count - index < count ? r->count - index : count;
             /* The fold reads the bits of sealed records meanwhile. */
             uint32_t fresh = open ? set_bits(r->done, index, (uint32_t)n) : 0;
-            HF_ASSERT(fresh <= r->live);
+            if (fresh > r->live)
+                return HF_WINDOW_WRONG;
             r->live -= fresh;
             marked += fresh;
             if (fresh && !r->live && !r->keep && !r->past)

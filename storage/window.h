@@ -77,8 +77,9 @@ int        hf_window_push(hf_window *window, hf_record *record);
  * position was never given. */
 hf_record *hf_window_find(const hf_window *window, uint64_t position);
 
-/* Mark messages done; positions outside the window or that are no message are
- * passed over. Returns how many were newly marked. */
+/* Mark messages done; positions outside the window are passed over. Returns how many
+ * were newly marked, or HF_WINDOW_WRONG: more than there were messages. */
+#define HF_WINDOW_WRONG UINT32_MAX
 uint32_t hf_window_mark(hf_window *window, uint64_t first, uint32_t count);
 
 static inline bool hf_record_is_done(const hf_record *record, uint32_t index)

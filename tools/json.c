@@ -260,10 +260,10 @@ static bool unwrap_ext(cli_buffer *out, const cli_value *list)
     if (list->kind != CLI_ARRAY || list->number != 2 || !cli_next(&rest, &type) ||
         !cli_next(&rest, &data))
         return false;
-    int64_t number = type.kind == CLI_UINT ? (int64_t)(type.number & INT64_MAX) : type.integer;
-    if ((type.kind != CLI_UINT && type.kind != CLI_INT) || number < INT8_MIN || number > INT8_MAX)
-        return false;
-    return unwrap_base64(out, &data, CLI_EXT, (int8_t)number);
+    bool fits = type.kind == CLI_UINT ? type.number <= INT8_MAX
+                                      : type.kind == CLI_INT && type.integer >= INT8_MIN;
+    int8_t number = (int8_t)(type.kind == CLI_UINT ? (int64_t)type.number : type.integer);
+    return fits && unwrap_base64(out, &data, CLI_EXT, number);
 }
 
 static bool unwrap_map(cli_buffer *out, const cli_value *pairs)

@@ -328,11 +328,10 @@ bool cli_msgpack_valid(hf_bytes bytes)
         if (depth > 0)
             left[depth - 1]--;
         uint64_t count = elements(&value);
-        if (count > 0) {
-            if (depth == CLI_DEPTH_MAX)
-                return false;
+        if ((value.kind == CLI_ARRAY || value.kind == CLI_MAP) && depth == CLI_DEPTH_MAX)
+            return false; /* an empty one, too: as JSON it could not be read back */
+        if (count > 0)
             left[depth++] = count;
-        }
         while (depth > 0 && left[depth - 1] == 0)
             depth--;
     } while (depth > 0);

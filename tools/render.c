@@ -112,6 +112,15 @@ static int compare_bytes(const void *left, const void *right)
     return a->len == 0 ? 0 : memcmp(a->data, b->data, a->len);
 }
 
+/* Would an object that begins with this key be read as one of ours? A body that
+ * begins with $text or $hex is, whatever follows. */
+static bool means_more(hf_bytes first, uint64_t count)
+{
+    static const char *const bodies[] = { "$text", "$hex", NULL };
+    bool dollar = first.len > 0 && *(const char *)first.data == '$';
+    return dollar && (count == 1 || one_of(first, bodies));
+}
+
 /* Can these pairs be a JSON object without losing anything? */
 static bool is_object(hf_bytes pairs, uint64_t count)
 {
@@ -125,8 +134,8 @@ static bool is_object(hf_bytes pairs, uint64_t count)
                cli_utf8_valid(key.bytes);
         keys[i] = key.bytes;
     }
-    if (fits && count == 1)
-        fits = keys[0].len == 0 || *(const char *)keys[0].data != '$';
+    if (fits)
+        fits = !means_more(keys[0], count);
     if (fits && count > 1) {
         qsort(keys, (size_t)count, sizeof *keys, compare_bytes);
         for (uint64_t i = 1; fits && i < count; i++)
