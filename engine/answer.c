@@ -241,8 +241,9 @@ static int make_change(hf_answers *answers, hf_inquiry *inquiry, const char *nam
     if (plan->count)
         return send_letters(engine, plan);
     err = commit_facts(engine, plan);
-    if (!err)
-        err = follow(engine, plan);
+    if (!err && plan->facts.count && follow(engine, plan))
+        err = hf_error(HF_EUNKNOWN, "on disk, but this engine cannot follow: %s",
+                       hf_error_detail());
     return err;
 }
 
@@ -254,11 +255,14 @@ static int change_store(hf_answers *answers, hf_inquiry *inquiry, facts *f, cons
     pthread_mutex_lock(&answers->changing);
     int err = make_change(answers, inquiry, name, arguments, &plan);
     pthread_mutex_unlock(&answers->changing);
+    bool done = !err && (plan.facts.count || plan.count);
     if (!err && plan.pauses)
         err = wait_for_turns(answers, inquiry, f, &plan);
     if (!err)
         err = plan.row.err ? plan.row.err
                            : inquiry->each(inquiry->user, hf_out_bytes(&plan.row));
+    if (err == HF_ENOMEM && done) /* it cannot be told */
+        err = hf_error(HF_EUNKNOWN, "out of memory after the commit");
     hf_plan_done(&plan);
     return err;
 }

@@ -22,8 +22,6 @@
 #include "storage/testpoint.h"
 
 enum {
-    BATCH_BYTES = 128 << 10, /* then the open batch goes */
-    BATCH_TURNS = 8192,
     TURNS_EACH  = 64,        /* of one mailbox before the next */
 };
 
@@ -114,26 +112,27 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
     uint64_t due_ms = 0;
     int err = hf_dispatch_mailbox(shard, actor, &box);
     bool fresh = p == NULL;
-    if (!err && fresh && !(p = hf_parcel_new(actor, turn->e)))
+    if (!err && fresh && !(p = hf_dispatch_parcel(shard, actor, turn->e)))
         err = HF_ENOMEM;
     if (err)
         return err;
-    p->shard = shard;
     err = hf_outcome_failed(turn, p, &due_ms);
     if (!err)
         err = take_state(shard, turn, actor); /* the failed hook's */
     if (err) {
         if (fresh)
-            hf_parcel_free(p);
+            hf_dispatch_parcel_drop(shard, p);
         return err;
     }
     actor->batch = turn->batch->sequence;
     if (fresh)
         hf_mailbox_insert(box, p);
-    if (due_ms)
-        return hf_dispatch_rest(shard, p, due_ns_of(due_ms));
-    hf_dispatch_parcel_done(shard, p);
-    hf_dispatch_ready(shard, box);
+    if (due_ms) {
+        hf_dispatch_rest(shard, p, due_ns_of(due_ms));
+    } else {
+        hf_dispatch_parcel_done(shard, p);
+        hf_dispatch_ready(shard, box);
+    }
     return HF_OK;
 }
 
@@ -144,13 +143,14 @@ static int hold_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel 
     hf_turn_cut(turn);
     int err = hf_dispatch_mailbox(shard, actor, &box);
     if (!err && !p) {
-        p = hf_parcel_new(actor, turn->e);
+        p = hf_dispatch_parcel(shard, actor, turn->e);
         if (!p)
             return HF_ENOMEM;
-        p->shard = shard;
         hf_mailbox_insert(box, p);
     }
-    return err ? err : hf_dispatch_rest(shard, p, hf_clock_mono_ns() + 50000000);
+    if (!err)
+        hf_dispatch_rest(shard, p, hf_clock_mono_ns() + 50000000);
+    return err;
 }
 
 /* One message, one turn. letter or parcel says where it came from. */
@@ -186,8 +186,8 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     shard->slot->id = 0;
     if (hf_suspects_any(engine))
         hf_suspect_ended(engine, e->id);
-    if (!err && (batch->turns >= BATCH_TURNS || hf_batch_facts(batch)->len >= BATCH_BYTES
-                 || batch->sends >= BATCH_TURNS / 8))
+    if (!err && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
+                 || batch->sends >= engine->batch_turns / 8))
         hf_shard_submit(shard);
     return err;
 }
@@ -223,7 +223,8 @@ static int bury_suspect(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
         box->actor->taken = p->e.place;
     if (undo) {
         hf_suspect_ended(shard->engine, p->e.id);
-        return hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+        hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+        return HF_OK;
     }
     hf_suspect_buried(shard, p->e.id, batch->sequence);
     hf_dispatch_parcel_done(shard, p);
@@ -261,7 +262,7 @@ static int start_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 {
     hf_entry e;
     hf_dispatch_decode(hf_letters_front(from), &e);
-    hf_parcel *p = hf_parcel_new(box->actor, &e);
+    hf_parcel *p = hf_dispatch_parcel(shard, box->actor, &e);
     if (!p)
         return HF_ENOMEM;
     hf_mailbox_insert(box, p);
@@ -272,15 +273,15 @@ static int start_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
 /* A row that still waits for its retry: it rests in memory from now on. */
 static int rest_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from, const hf_entry *e)
 {
-    hf_parcel *p = hf_parcel_new(box->actor, e);
+    hf_parcel *p = hf_dispatch_parcel(shard, box->actor, e);
     if (!p)
         return HF_ENOMEM;
-    p->shard = shard;
     hf_mailbox_insert(box, p);
     if (box->actor->taken < e->place)
         box->actor->taken = e->place;
     hf_letters_pop(from);
-    return hf_dispatch_rest(shard, p, due_ns_of(e->due));
+    hf_dispatch_rest(shard, p, due_ns_of(e->due));
+    return HF_OK;
 }
 
 /* It may have killed the process: does it wait, die, or (BLOCKED) run? */
@@ -289,7 +290,7 @@ static int check_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
     uint64_t wait_ns;
     switch (hf_suspect_judge(shard->engine, box->actor->kind, &p->e, &wait_ns)) {
     case HF_MAY_RUN:   return BLOCKED;
-    case HF_MUST_WAIT: return hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait_ns);
+    case HF_MUST_WAIT: hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait_ns); return HF_OK;
     default:           return bury_suspect(shard, box, p);
     }
 }

@@ -189,6 +189,11 @@ static int open_store(hf_engine *engine, const char *path)
         return err;
     hf_log_stats stats;
     hf_log_stat(engine->log, &stats);
+    /* Also when space is short a batch of acknowledgements has to fit. */
+    uint64_t room = engine->options.window / 4;
+    room = room < 256 << 10 ? 256 << 10 : room > 8 << 20 ? 8 << 20 : room;
+    engine->batch_turns = (uint32_t)(room / 1024);
+    engine->batch_bytes = room / 8 < 128 << 10 ? (uint32_t)(room / 8) : 128 << 10;
     engine->seed = hf_log_seed(engine->log);
     engine->first_id = stats.next;
     const hf_window *w = hf_log_window(engine->log);

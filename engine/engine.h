@@ -43,6 +43,7 @@ struct hf_engine {
     hf_journal  journal;
     /* any thread */
     _Atomic(int) phase;        /* hf_phase */
+    uint32_t    batch_turns, batch_bytes; /* a shard's batch goes when it holds so much */
     _Atomic uint64_t published; /* all below it may be seen by the shards */
     atomic_bool tight;         /* turns that send are held: no room */
     _Atomic uint64_t alone;    /* hash of the only actor that may run; 0: all */

@@ -83,7 +83,8 @@ static uint64_t pace(hf_engine *engine)
     uint64_t since = hf_clock_mono_ns() - j->paced_ns;
     hf_log_stats stats;
     hf_log_stat(engine->log, &stats);
-    if (atomic_load_explicit(&engine->tight, memory_order_relaxed))
+    if (atomic_load_explicit(&engine->tight, memory_order_relaxed) || j->poor
+        || atomic_load(&engine->phase) != HF_LIVE)
         return GROUP_MAX; /* to be refused at once, not to wait for room */
     if (stats.bytes > stats.limit)
         return 0;
@@ -255,6 +256,21 @@ static void committed(round *r)
     hf_shards_wake(engine);
 }
 
+/* A turn that waits for its step cannot end, nor the engine close, until it is told. */
+static void let_go(round *r, int err)
+{
+    hf_batch *keep = NULL, **end = &keep, *waits = NULL, **waits_end = &waits;
+    for (hf_batch *b = r->turns, *next; b; b = next) {
+        next = b->next;
+        if (b->waited)
+            hf_batch_enlist(&waits_end, b);
+        else
+            hf_batch_enlist(&end, b);
+    }
+    r->turns = keep;
+    settle_list(r->engine, waits, err);
+}
+
 /* No room, or no memory: outsiders are told, turns are kept for later. */
 static void refused(round *r, int err)
 {
@@ -270,6 +286,8 @@ static void refused(round *r, int err)
     }
     if (err != HF_EFULL && err != HF_ENOMEM)
         return;
+    if (atomic_load(&engine->phase) == HF_CLOSING)
+        let_go(r, err);
     if (!engine->journal.starved && r->turns)
         hf_engine_log(engine, HF_ERROR, "%s: turns wait for room (%s)",
                       hf_disk_path(engine->disk), hf_strerror(err));
@@ -309,6 +327,24 @@ static void refuse_sends(round *r)
     r->outside_bytes = kept;
 }
 
+/* One turn's batch a commit: while space is short no more may fit. */
+static int write_singly(round *r)
+{
+    int err = HF_OK;
+    while (!err && r->turns) {
+        round one = { .engine = r->engine, .turns = r->turns, .started = hf_clock_mono_ns() };
+        hf_batch *rest = r->turns->next;
+        one.turns->next = NULL;
+        err = write_round(&one);
+        if (err)
+            one.turns->next = rest;
+        else
+            committed(&one);
+        r->turns = err ? one.turns : rest;
+    }
+    return err;
+}
+
 static void write_or_refuse(round *r)
 {
     hf_engine *engine = r->engine;
@@ -318,11 +354,14 @@ static void write_or_refuse(round *r)
         refuse_sends(r);
     if (!r->outside && !r->turns)
         return;
+    int err = room ? HF_OK : write_singly(r);
     r->started = hf_clock_mono_ns();
-    int err = write_round(r);
-    if (!err)
-        committed(r);
-    else if (err == HF_EFULL || err == HF_ENOMEM)
+    if (!err && (r->outside || r->turns)) {
+        err = write_round(r);
+        if (!err)
+            committed(r);
+    }
+    if (err == HF_EFULL || err == HF_ENOMEM)
         refused(r, err);
     if (err && hf_log_state(engine->log))
         fail_round(r, err);
@@ -351,6 +390,7 @@ static void release(hf_engine *engine, const round *r)
 static void go_on_folding(hf_engine *engine, const round *r)
 {
     int err = hf_log_fold(engine->log, r->pressed ? UINT64_MAX : IDLE_SLICE);
+    engine->journal.poor = err == HF_ENOMEM;
     if (err && hf_log_state(engine->log))
         hf_engine_stop(engine, err, hf_error_detail());
     release(engine, r);

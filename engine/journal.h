@@ -28,6 +28,7 @@ typedef struct hf_journal {
     uint64_t        worked_ns;  /* the last commit */
     bool            rested;     /* gave memory back since then */
     bool            starved;    /* told the log that there is no room */
+    bool            poor;       /* no memory to fold with */
     /* any thread */
     atomic_uint     gate[2];    /* senders of even and odd groups sleep here */
     atomic_uint     inflight;   /* batches submitted and not settled */

@@ -200,8 +200,9 @@ int hf_paging_fill(hf_shard *shard, hf_actor *actor)
     }
     if (!d.count && actor->taken < d.last)
         actor->taken = d.last;
-    actor->rows = d.more;
-    return hand_over(&d);
+    err = hand_over(&d);
+    actor->rows = d.more || err; /* what found no memory is read again */
+    return err;
 }
 
 /* ---- The scan */
@@ -328,6 +329,11 @@ void hf_paging_scan(hf_shard *shard)
     int err = scan_type(shard, &types->kinds[shard->scan_kind], &f, &through);
     if (!err)
         err = wake_found(shard, &f);
+    if (err == HF_ECORRUPT) {
+        /* Rows may be hidden: whoever goes on would say that there are none. */
+        hf_engine_stop(shard->engine, err, "the inbox can't be walked; see holdfast salvage");
+        shard->scanning = false;
+    }
     if (err) { /* tried again from where it was */
         shard->scan_key = before;
         return;

@@ -226,7 +226,7 @@ void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
     if (p->end == HF_END_DONE || p->end == HF_END_DEAD)
         hf_dispatch_parcel_done(shard, p);
     else
-        (void)hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait * 1000000);
+        hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait * 1000000);
     hf_dispatch_ready(shard, box);
 }
 

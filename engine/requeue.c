@@ -31,24 +31,23 @@ static int wake_resting(hf_shard *shard, hf_parcel *p, const hf_entry *retry)
         return HF_OK;
     p->e.attempt = retry->attempt;
     p->e.due = retry->due;
-    int err = hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+    hf_dispatch_rest(shard, p, hf_clock_mono_ns());
     hf_dispatch_ready(shard, p->actor->mailbox);
-    return err;
+    return HF_OK;
 }
 
 static int enter_requeued(hf_shard *shard, hf_actor *actor, const hf_entry *message)
 {
     hf_mailbox *box;
     int err = hf_dispatch_mailbox(shard, actor, &box);
-    hf_parcel *p = err ? NULL : hf_parcel_new(actor, message);
+    hf_parcel *p = err ? NULL : hf_dispatch_parcel(shard, actor, message);
     if (!p)
         return HF_ENOMEM;
-    p->shard = shard;
     p->requeued = true;
     hf_mailbox_insert(box, p);
-    err = hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+    hf_dispatch_rest(shard, p, hf_clock_mono_ns());
     hf_dispatch_ready(shard, box);
-    return err;
+    return HF_OK;
 }
 
 static int enter(hf_shard *shard, const hf_entry *e)

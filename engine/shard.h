@@ -79,6 +79,7 @@ typedef struct hf_shard {
     uint32_t        ready_count;
     hf_parcel     **timers;        /* heap by due_ns */
     uint32_t        timer_count, timer_room;
+    uint32_t        parcels;       /* alive; the heap has room for so many */
     uint32_t        runs_outside;  /* its parcels in pools or committing */
     uint32_t        rests;         /* resting parcels that are not held by a pause */
     bool            scanning;      /* looks for actors with rows */
@@ -109,7 +110,10 @@ void hf_shard_send_errand(hf_shard *shard, hf_errand *errand); /* any thread */
 void *hf_dispatch_main(void *shard);
 void  hf_dispatch_ready(hf_shard *shard, hf_mailbox *mailbox); /* let it run */
 int   hf_dispatch_mailbox(hf_shard *shard, hf_actor *actor, hf_mailbox **mailbox);
-int   hf_dispatch_rest(hf_shard *shard, hf_parcel *parcel, uint64_t due_ns); /* sets the timer */
+/* The message as a parcel, not in its mailbox yet. NULL: out of memory. */
+hf_parcel *hf_dispatch_parcel(hf_shard *shard, hf_actor *actor, const hf_entry *message);
+void  hf_dispatch_parcel_drop(hf_shard *shard, hf_parcel *parcel); /* it never got there */
+void  hf_dispatch_rest(hf_shard *shard, hf_parcel *parcel, uint64_t due_ns); /* sets the timer */
 void  hf_dispatch_parcel_done(hf_shard *shard, hf_parcel *parcel); /* ended: forget it */
 
 /* A letter's message; its entry was checked before. */

@@ -399,9 +399,13 @@ bool hf_step_run(hf_turn *turn, hf_parcel *p)
 /* All is undone, or can't be: the message is dead. */
 static int bury_undone(hf_turn *turn, hf_parcel *p)
 {
+    uint32_t phase = p->e.phase;
     p->e.phase = 0;
     p->end = HF_END_DEAD;
-    return hf_outcome_bury(turn, &p->e);
+    int err = hf_outcome_bury(turn, &p->e);
+    if (err)
+        p->e.phase = phase; /* undoing goes on */
+    return err;
 }
 
 /* One step is undone: say so, and go on with the one before. */
@@ -409,6 +413,7 @@ static int keep_undo(hf_turn *turn, hf_parcel *p)
 {
     known_step *s = step_to_undo(p->steps);
     hf_entry e;
+    uint32_t before = s ? s->phase : 0;
     int err = HF_OK;
     if (s) {
         step_entry(&e, &p->e, s, UNDONE, hf_view(NULL, 0));
@@ -417,12 +422,17 @@ static int keep_undo(hf_turn *turn, hf_parcel *p)
             return err;
         s->phase = UNDONE;
     }
-    if (!step_to_undo(p->steps))
-        return bury_undone(turn, p);
-    p->e.phase = 1;
-    p->due_ms = p->e.due = hf_clock_wall_ms();
-    p->end = HF_END_RESTS;
-    return hf_outcome_retry(turn->batch, &p->e);
+    if (!step_to_undo(p->steps)) {
+        err = bury_undone(turn, p);
+    } else {
+        p->e.phase = 1;
+        p->due_ms = p->e.due = hf_clock_wall_ms();
+        p->end = HF_END_RESTS;
+        err = hf_outcome_retry(turn->batch, &p->e);
+    }
+    if (err && s)
+        s->phase = before; /* the turn is cut off: it was not undone */
+    return err;
 }
 
 static int give_up_undo(hf_turn *turn, hf_parcel *p, const char *why)

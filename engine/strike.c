@@ -48,7 +48,9 @@ static int open_whole(const char *path, struct stat *st, int *err)
     if (!failed && st->st_size > (off_t)sizeof(hf_strike_image))
         failed = ftruncate(fd, (off_t)sizeof(hf_strike_image)) ? errno : 0;
     if (!failed)
-        failed = posix_fallocate(fd, 0, (off_t)sizeof(hf_strike_image));
+        do
+            failed = posix_fallocate(fd, 0, (off_t)sizeof(hf_strike_image));
+        while (failed == EINTR);
     if (!failed)
         return fd;
     *err = file_error(path, failed);

@@ -16,6 +16,19 @@ enum {
     QUEUE_MAX = 16 << 20, /* bytes from outside on their way */
 };
 
+/* In the words of the thread that asked: what the journal says is its own thread's. */
+static int say(const hf_engine *engine, int err)
+{
+    const char *path = hf_disk_path(engine->disk);
+    switch (err) {
+    case HF_OK: return HF_OK;
+    case HF_EUNKNOWN: return hf_error(err, "the engine stopped; see last-stop in %s", path);
+    case HF_EFULL: return hf_error(err, "%s has no room that is surely ours", path);
+    case HF_ECLOSED: return hf_error(err, "%s", path);
+    default: return hf_error(err, "the journal of %s", path);
+    }
+}
+
 static void wake_locked(hf_journal *j, const hf_batch *batch)
 {
     if (batch->rides && !j->urgent) {
@@ -56,7 +69,7 @@ int hf_journal_submit(hf_engine *engine, hf_batch *batch)
         wake_locked(j, batch);
     }
     pthread_mutex_unlock(&j->lock);
-    return err;
+    return say(engine, err);
 }
 
 void hf_journal_kick(hf_engine *engine)
@@ -142,5 +155,5 @@ int hf_journal_wait(hf_engine *engine, hf_batch *batch)
             break;
         hf_futex_wait(gate, seen, 0);
     }
-    return call.err;
+    return say(engine, call.err);
 }

@@ -1,8 +1,8 @@
 /* timers.c - parcels that rest until their time: a heap by due_ns.
  *
- * Happy path: rest puts a parcel in, wake lets the actors of those that are due
- * run. Fails only for want of memory; the parcel is then due at once. The
- * shard's thread. */
+ * Happy path: a parcel is made with room for it in the heap, rest puts it in, wake lets
+ * the actors of those that are due run. Only making one can fail, for want of memory:
+ * what was begun can always be put to rest. The shard's thread. */
 #include "engine/shard.h"
 
 #include "engine/engine.h"
@@ -56,23 +56,38 @@ void hf_timers_remove(hf_shard *shard, hf_parcel *p)
     heap_down(shard, last->heap - 1);
 }
 
-int hf_dispatch_rest(hf_shard *shard, hf_parcel *p, uint64_t due_ns)
+hf_parcel *hf_dispatch_parcel(hf_shard *shard, hf_actor *actor, const hf_entry *message)
 {
-    if (shard->timer_count == shard->timer_room && !p->heap) {
+    if (shard->parcels == shard->timer_room) {
         uint32_t room = shard->timer_room ? shard->timer_room * 2 : 64;
         void *timers = hf_mem_grow(shard->timers, room * sizeof(*shard->timers));
         if (!timers)
-            return HF_ENOMEM;
+            return NULL;
         shard->timers = timers;
         shard->timer_room = room;
     }
+    hf_parcel *p = hf_parcel_new(actor, message);
+    if (!p)
+        return NULL;
+    p->shard = shard;
+    shard->parcels++;
+    return p;
+}
+
+void hf_dispatch_rest(hf_shard *shard, hf_parcel *p, uint64_t due_ns)
+{
     if (p->heap)
         hf_timers_remove(shard, p);
     p->now = HF_PARCEL_RESTS;
     p->due_ns = due_ns;
     shard->timers[shard->timer_count++] = p;
     heap_up(shard, shard->timer_count - 1);
-    return HF_OK;
+}
+
+void hf_dispatch_parcel_drop(hf_shard *shard, hf_parcel *p)
+{
+    shard->parcels--;
+    hf_parcel_free(p);
 }
 
 void hf_dispatch_parcel_done(hf_shard *shard, hf_parcel *p)
@@ -80,7 +95,7 @@ void hf_dispatch_parcel_done(hf_shard *shard, hf_parcel *p)
     if (p->heap)
         hf_timers_remove(shard, p);
     hf_mailbox_remove(p->actor->mailbox, p);
-    hf_parcel_free(p);
+    hf_dispatch_parcel_drop(shard, p);
 }
 
 void hf_timers_wake(hf_shard *shard)

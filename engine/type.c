@@ -97,8 +97,10 @@ int hf_types_copy(hf_types *types, const hf_type *table, size_t type_size)
         return err;
     types->kinds = hf_mem_zero(types->count, sizeof *types->kinds);
     types->names = hf_mem_alloc(text);
-    if (!types->kinds || !types->names)
+    if (!types->kinds || !types->names) {
+        types->count = 0; /* nobody looks at what is not there */
         return hf_error(HF_ENOMEM, "actor types");
+    }
     char *at = types->names;
     for (uint32_t i = 0; i < types->count; i++) {
         hf_kind_of *kind = &types->kinds[i];

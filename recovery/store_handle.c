@@ -168,8 +168,10 @@ static int try_change(hf_store *store, hf_control_call *call, hf_row_fn done, vo
         err = hf_control_ask(fd, call);
         if (!err || call->ended)
             return err;
-        if (call->sent && (err == HF_ETIMEDOUT || err == HF_ECLOSED || err == HF_EIO))
+        if (call->sent && (err == HF_ETIMEDOUT || err == HF_ECLOSED || err == HF_EIO
+                           || err == HF_ENOMEM))
             return hf_error(HF_EUNKNOWN, err == HF_ETIMEDOUT ? "the engine does not answer"
+                                         : err == HF_ENOMEM ? "no memory to read the answer"
                                          : "the engine went away before it answered");
         if (err != HF_ECLOSED)
             return err;

@@ -16,6 +16,7 @@
 
 enum {
     HEADROOM_MIN = 256 << 10,
+    ROW_GROWTH   = 256, /* bytes, besides twice its own */
     SLICE_MIN    = 64 << 10,
     SLICE_MAX    = 8 << 20,
     COMMIT_LONG  = 4000000, /* ns: the next slice must be smaller, */
@@ -26,7 +27,7 @@ enum {
 
 static void collect(hf_log *log)
 {
-    if (log->options.offload)
+    if (log->options.offload && !log->tight) /* then the journal waits for it anyway */
         log->options.offload(log->options.user, hf_fold_collect, &log->fold);
     else
         hf_fold_collect(&log->fold);
@@ -45,12 +46,26 @@ int hf_folding_recollect(hf_log *log)
         ? HF_ENOMEM : HF_OK;
 }
 
+/* Room for the sealed records when they retire: the fold's end must not fail. */
+static int reserve_retired(hf_log *log, uint32_t more)
+{
+    uint32_t need = log->retired_count + more;
+    if (need <= log->retired_room)
+        return HF_OK;
+    void *retired = hf_mem_grow(log->retired, need * 2 * sizeof(*log->retired));
+    if (!retired)
+        return hf_error(HF_ENOMEM, "records to fold");
+    log->retired = retired;
+    log->retired_room = need * 2;
+    return HF_OK;
+}
+
 int hf_folding_begin(hf_log *log)
 {
     hf_window *w = &log->window;
     hf_record **records = hf_mem_alloc(w->sealed * sizeof(*records));
     uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : log->next;
-    int err = records ? HF_OK : hf_error(HF_ENOMEM, "records to fold");
+    int err = records ? reserve_retired(log, w->sealed) : hf_error(HF_ENOMEM, "records to fold");
     for (uint32_t i = 0; !err && i < w->sealed; i++)
         records[i] = hf_window_at(w, i);
     if (!err)
@@ -117,17 +132,9 @@ static void retire(void *user, hf_record *record)
 
 /* The fold's last commit is through: its records leave the window. They are freed
  * later: the group that is being appended may still name their messages. */
-static int finish_fold(hf_log *log)
+static void finish_fold(hf_log *log)
 {
     hf_window *w = &log->window;
-    uint32_t need = log->retired_count + w->sealed;
-    if (need > log->retired_room) {
-        void *retired = hf_mem_grow(log->retired, need * 2 * sizeof(*log->retired));
-        if (!retired)
-            return HF_ENOMEM; /* tried again after the next commit */
-        log->retired = retired;
-        log->retired_room = need * 2;
-    }
     uint64_t end = log->fold.end;
     hf_window_pop(w, w->sealed, retire, log);
     hf_fold_end(&log->fold);
@@ -136,7 +143,6 @@ static int finish_fold(hf_log *log)
     if (!log->options.readers)
         log->releasable = end;
     HF_TESTPOINT("log.folded");
-    return HF_OK;
 }
 
 /* After a commit that carried a slice of the fold. */
@@ -149,20 +155,21 @@ void hf_folding_keep(hf_log *log)
         log->folding = log->fold.end;
     hf_past_withdraw(log);
     if (hf_fold_is_over(&log->fold))
-        (void)finish_fold(log);
+        finish_fold(log);
 }
 
 /* ---- Room */
 
 /* What acknowledgements and a small step of the fold need at any time. */
-static uint64_t headroom(const hf_log *log)
+uint64_t hf_folding_headroom(const hf_log *log)
 {
     uint64_t want = log->options.window / 4;
     return want < HEADROOM_MIN ? HEADROOM_MIN : want;
 }
 
 /* How much the store grows when what waits in the window moves into the tables: rows
- * have keys and checksums, and their pages are half empty at first. */
+ * have keys and checksums, they split pages all over the table, and those are half
+ * empty at first (measured: 350 bytes a row of 100). */
 static uint64_t growth(const hf_log *log)
 {
     uint64_t bytes = 0;
@@ -170,7 +177,7 @@ static uint64_t growth(const hf_log *log)
         const hf_record *r = hf_window_at(&log->window, i);
         uint64_t rows = r->live + r->keep;
         if (rows)
-            bytes += (rows < r->count ? r->size * rows / r->count : r->size) + rows * 128;
+            bytes += 2 * (rows < r->count ? r->size * rows / r->count : r->size) + rows * ROW_GROWTH;
     }
     return bytes;
 }
@@ -198,7 +205,7 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
     uint64_t left = hf_fold_left(&log->fold), held = log->window.bytes;
     uint64_t limit = hf_folding_limit(log), room = log->options.window / 8;
     if (log->tight)
-        return headroom(log) / 8;
+        return hf_folding_headroom(log) / 8;
     if (!log->roomy)
         return bytes * 2 + 64 * 1024;
     if (held + room < limit)
@@ -330,7 +337,7 @@ bool hf_folding_roomy(const hf_log *log)
 
 bool hf_log_room(hf_log *log)
 {
-    uint64_t want = headroom(log), now = hf_clock_mono_ns();
+    uint64_t want = hf_folding_headroom(log), now = hf_clock_mono_ns();
     bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
     if (due || !log->checked_ns) {
         get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));

@@ -148,7 +148,11 @@ int hf_lock_take(int *fd, const char *directory, bool fresh)
                         "cannot open %s: %s", path, strerror(errno));
 
     int err = HF_OK;
-    if (fcntl(*fd, F_OFD_SETLK, &lock) == 0) {
+    int failed;
+    do
+        failed = fcntl(*fd, F_OFD_SETLK, &lock);
+    while (failed && errno == EINTR);
+    if (!failed) {
         /* A full disk must not keep anyone out: the pid only helps people. */
         if (write_pid(*fd) && errno != ENOSPC && errno != EDQUOT)
             err = hf_error(HF_EIO, "cannot write %s: %s", path, strerror(errno));

@@ -299,22 +299,22 @@ static int try_append(hf_log *log, const hf_group *g, uint64_t slice)
     return publish(log, g);
 }
 
-/* While space is short the fold goes first: it has to free more pages than the group
- * will take, in commits that surely fit. Not all of it may work: the group may. */
-static int fold_first(hf_log *log, const hf_group *g)
+/* While space is short the fold goes first. What a group takes comes back only when it is
+ * folded, so hardly any of the log may be left before the next is added: else there is
+ * no page any more to fold with. */
+static int fold_first(hf_log *log)
 {
-    uint64_t rows = hf_folding_slice(log, 0) / HF_FOLD_ROW_MOST, entries = 0;
-    for (uint32_t i = 0; i < g->segment_count; i++)
-        entries += g->segments[i]->count;
-    for (uint32_t i = 0; i < g->done_count; i++)
-        entries += g->done[i].count;
+    uint64_t enough = hf_folding_headroom(log) / 4;
     int err = HF_OK;
-    for (uint64_t n = 0; !err && n <= 2 * entries / rows; n++) {
-        if (log->fold.now.stage == HF_FOLD_IDLE || hf_folding_waits(log))
+    while (!err && log->window.bytes > enough) {
+        err = hf_folding_seal(log, false);
+        if (!err)
+            err = hf_folding_recollect(log);
+        if (err || log->fold.now.stage == HF_FOLD_IDLE || hf_folding_waits(log))
             break;
         err = hf_folding_commit(log, hf_folding_slice(log, 0));
     }
-    return err == HF_EFULL ? HF_OK : err;
+    return err;
 }
 
 /* Last resort of a group that brings no messages: fold on till it fits. */
@@ -344,7 +344,9 @@ int hf_log_append(hf_log *log, hf_group *g)
     if (err)
         return hf_log_die(log, err);
     (void)hf_folding_recollect(log); /* the fold can wait, the group can't */
-    if (log->tight && (err = fold_first(log, g)))
+    err = log->tight ? fold_first(log) : HF_OK;
+    /* What is added now would be missing to the fold; but an operator's word is small. */
+    if (err && !(err == HF_EFULL && g->bytes <= HF_PIECE))
         return err;
     uint64_t slice = hf_folding_slice(log, g->bytes), began = hf_clock_mono_ns();
     err = try_append(log, g, slice);

@@ -222,10 +222,10 @@ int hf_env_tables(hf_env *e, bool create)
         else
             rc = mdb_txn_commit(txn);
     }
-    if (!rc)
-        return HF_OK;
-    int err = out_of_space(rc) ? HF_EFULL : rc == ENOMEM ? HF_ENOMEM : rc > 0 ? HF_EIO : HF_ECORRUPT;
-    return hf_error(err, "cannot open the tables of %s: %s: %s", e->path, what, reason(rc));
+    if (rc < 0 && !out_of_space(rc))
+        return hf_error(HF_ECORRUPT, "%s: %s: %s; see holdfast salvage", e->path, what, reason(rc));
+    int err = !rc ? HF_OK : out_of_space(rc) ? HF_EFULL : rc == ENOMEM ? HF_ENOMEM : HF_EIO;
+    return err ? hf_error(err, "cannot open table %s of %s: %s", what, e->path, reason(rc)) : HF_OK;
 }
 
 int hf_env_fd(hf_env *e)
@@ -463,7 +463,7 @@ static inline int count_row(hf_txn *txn, size_t bytes)
 
 int hf_txn_get(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes *value)
 {
-    MDB_val k = to_val(key), v;
+    MDB_val k = to_val(key), v = { 0 };
     int     rc = mdb_get(txn->mdb, txn->env->tables[table], &k, &v);
     if (rc)
         return row_failed(txn, table, rc);
@@ -536,7 +536,7 @@ void hf_cursor_close(hf_cursor *cursor)
 static inline int cursor_go(hf_cursor *cursor, MDB_cursor_op op, MDB_val *k, hf_bytes *key,
                             hf_bytes *value)
 {
-    MDB_val v;
+    MDB_val v = { 0 }; /* a damaged page may answer without one */
     int     rc = mdb_cursor_get(cursor->mdb, k, &v, op);
     cursor->stands = rc == 0;
     if (rc)

@@ -23,7 +23,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define CHUNK (64u << 10) /* less is not worth a system call */
+#define CHUNK UINT64_C(4096) /* a page of any file system's */
 
 /* From linux/magic.h, not all of which every libc's headers have. */
 #define FS_BTRFS    0x9123683Eu
@@ -65,8 +65,10 @@ int hf_tail_file(const char *path, uint64_t size)
 
     if (fd < 0 || fstat(fd, &st))
         failed = errno;
-    else if (fallocate(fd, 0, 0, st.st_size ? st.st_size : (off_t)size))
-        failed = errno;
+    else
+        do
+            failed = fallocate(fd, 0, 0, st.st_size ? st.st_size : (off_t)size) ? errno : 0;
+        while (failed == EINTR);
     if (fd >= 0)
         (void)close(fd);
     if (!failed || failed == EOPNOTSUPP || failed == ENOSYS)
@@ -110,11 +112,14 @@ uint64_t hf_tail_reach(hf_tail *tail, uint64_t least, uint64_t good, uint64_t mo
     if (allocate(tail, good, left) || (good > least && allocate(tail, least, left)))
         return atomic_load_explicit(&tail->end, memory_order_relaxed);
 
-    /* Not all of it is to be had: take halves, as long as they are worth it. */
+    /* Not all of it is to be had: take halves, to the last page. LMDB does not write all
+     * pages that it takes; where it grows into space that is not allocated that leaves
+     * holes, which on a full disk can't be filled later. */
     for (uint64_t step = (least - end) / 2; step >= CHUNK; step /= 2) {
         end = atomic_load_explicit(&tail->end, memory_order_relaxed);
+        left = hf_tail_disk_free(tail->fd);
         if (end + step <= least)
-            (void)allocate(tail, end + step, left);
+            (void)allocate(tail, (end + step + CHUNK - 1) & ~(uint64_t)(CHUNK - 1), left);
     }
     return atomic_load_explicit(&tail->end, memory_order_relaxed);
 }

@@ -86,6 +86,7 @@ hf_record *hf_window_record(hf_window *w, uint64_t base, uint8_t *data, size_t r
     if (!r || !done) {
         hf_mem_free(r);
         hf_mem_free(done);
+        hf_error(HF_ENOMEM, "a record of %u entries", head->count);
         return NULL;
     }
     atomic_init(&r->next, NULL);
@@ -113,7 +114,7 @@ int hf_window_reserve(hf_window *w, uint32_t more)
         return HF_OK;
     hf_record **records = hf_mem_alloc(slots * sizeof(*records));
     if (!records)
-        return HF_ENOMEM;
+        return hf_error(HF_ENOMEM, "a window of %u records", slots);
     for (uint32_t i = 0; i < w->count; i++)
         records[i] = hf_window_at(w, i);
     hf_mem_free(w->records);

@@ -74,6 +74,7 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes);
 void     hf_folding_took(hf_log *log, uint64_t budget, uint64_t ns);
 /* Bytes in the window at which folding begins, and at which outsiders have to wait. */
 uint64_t hf_folding_start(const hf_log *log);
+uint64_t hf_folding_headroom(const hf_log *log); /* what is kept free for work when all is full */
 bool     hf_folding_roomy(const hf_log *log); /* may the store grow by some windows? */
 uint64_t hf_folding_limit(const hf_log *log);
 

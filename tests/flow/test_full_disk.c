@@ -217,7 +217,7 @@ static void full_map(uint64_t window, uint32_t group)
 {
     scene s;
     scene_make(&s, "map", NULL);
-    scene_open(&s, KIB(6 << 10), window);
+    scene_open(&s, KIB(12 << 10), window);
     send_until_refused(&s, group);
     assert_true(s.count >= MESSAGES);
     end_all(&s, group);

@@ -7,7 +7,7 @@
  * Mounting needs root; without it that test is skipped (HF_REQUIRE: failed). */
 #include "tests/support/ring.h"
 
-#include "tests/support/faults.h"
+#include "tests/support/failing.h"
 
 #include "storage/laststop.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-static const hf_log_options options = { .window = 8192 };
+static const hf_log_options options = { .window = 12288 };
 static char path[300];
 
 /* All rows that a view shows, as one number. */
@@ -54,40 +54,69 @@ static void put_about(core *c, uint8_t op, const char *to, const char *name, uin
     core_put(c, hf_entry_is_message(op) ? 0 : HF_FACTS, &e);
 }
 
-/* Something of everything, each round about what rounds before left in the tables. */
-static void fill(core *c, uint64_t *old)
+/* Once it is time to fold, the next append would do it, and all of it at once. */
+static bool is_time(core *c)
+{
+    hf_log_stats stats;
+    hf_log_stat(c->log, &stats);
+    assert_true(!stats.folding);
+    return stats.bytes >= stats.start;
+}
+
+static void put_some(core *c, int i, int what, uint64_t *old, uint64_t *id)
 {
     char to[16];
-    for (int i = 0; i < 12; i++) {
-        (void)snprintf(to, sizeof to, "t%d/%d", i % 2, i);
-        uint64_t id = core_send(c, to, "k", hf_str("a body that takes some room"));
-        uint64_t gone = core_send(c, to, "k", hf_str(""));
-        core_done(c, gone, 1);
-        put_about(c, HF_OP_SAVE, to, "", 0);
-        put_about(c, i % 3 ? HF_OP_ALARM : HF_OP_CANCEL, to, "wake", id);
-        put_about(c, HF_OP_STEP, "", "pay", id);
+    (void)snprintf(to, sizeof to, "t%d/%d", i % 2, i);
+    switch (what) {
+    case 0: *id = core_send(c, to, "k", hf_str("a body that takes some room")); break;
+    case 1: put_about(c, HF_OP_SAVE, to, "", 0); break;
+    case 2: put_about(c, i % 3 ? HF_OP_ALARM : HF_OP_CANCEL, to, "wake", *id); break;
+    case 3: put_about(c, HF_OP_STEP, "", "pay", *id); break;
+    case 4:
         if (i % 4 == 0)
             put_about(c, i % 8 ? HF_OP_PAUSE : HF_OP_RESUME, to, "", 0);
+        break;
+    case 5:
         if (old[i] && i % 2)
             put_about(c, HF_OP_ACK, to, "", old[i]);
         else if (old[i])
             put_about(c, i % 4 ? HF_OP_RETRY : HF_OP_DEAD, to, "", old[i]);
-        old[i] = id;
+        old[i] = *id;
+        break;
+    default: *id = core_send(c, to, "k", hf_str("soon done")); break;
     }
 }
 
+/* Something of everything, each round about what rounds before left in the tables;
+ * until it is time to fold. */
+static void fill(core *c, uint64_t *old)
+{
+    uint64_t id = 0, gone = 0;
+    for (int i = 0; !is_time(c); i = (i + 1) % 12) {
+        for (int what = 0; what < 6 && !is_time(c); what++)
+            put_some(c, i, what, old, &id);
+        if (!is_time(c))
+            put_some(c, i, 6, old, &gone);
+        if (!is_time(c))
+            core_done(c, gone, 1);
+    }
+}
+
+/* A fold in as many slices as it has rows and records, cut short after so many. */
 static void test_cut_short_everywhere(void **state)
 {
     (void)state;
     core c;
     uint64_t old[12] = { 0 };
     hf_log_stats stats;
-    core_open(&c, path, NULL, &options);
+    hf_log_options smaller = { .window = 512 }; /* a log cut short is still to be folded */
     for (int round = 0; round < 6; round++) {
+        int slices = 0;
+        core_open(&c, path, NULL, &options);
         CORE_OK(hf_log_fold_all(c.log));
         fill(&c, old);
         uint64_t want = sum_of(&c);
-        for (int slices = 0;; slices++) {
+        for (;; slices += 1 + slices / 16) {
             for (int i = 0; i < slices; i++)
                 CORE_OK(hf_log_fold(c.log, 1));
             hf_log_stat(c.log, &stats);
@@ -95,15 +124,16 @@ static void test_cut_short_everywhere(void **state)
             if (slices && !stats.folding)
                 break; /* so many slices are a whole fold */
             core_close(&c, round % 2);
-            core_open(&c, path, NULL, &options);
+            core_open(&c, path, NULL, &smaller);
             assert_true(sum_of(&c) == want);
         }
+        assert_true(slices > 30);
         CORE_OK(hf_log_fold_all(c.log));
         assert_true(sum_of(&c) == want);
         hf_log_stat(c.log, &stats);
         assert_int_equal(stats.bytes, 0);
+        core_close(&c, true);
     }
-    core_close(&c, true);
 }
 
 static int count_one(void *user, const hf_entry *e)

@@ -1,6 +1,6 @@
 /* test_full.c - when the disk says no: the three outcomes of a commit, a full map, a
  * full file system, headroom. */
-#include "tests/support/faults.h"
+#include "tests/support/failing.h"
 #include "tests/support/stores.h"
 
 #include <fcntl.h>

@@ -96,6 +96,51 @@ static void test_large_group(void **state)
     core_close(&c, true);
 }
 
+/* Of each group only the last record says that it is: what reads the log by groups
+ * stops there. */
+static void test_last_of_group(void **state)
+{
+    (void)state;
+    core c;
+    static const uint8_t body[90 << 10];
+    hf_group g = { 0 };
+    hf_segment s[5] = { { 0 } };
+    hf_txn *txn;
+    hf_cursor *cursor;
+    hf_bytes key, value;
+    uint32_t records = 0, last = 0;
+    core_open(&c, path, NULL, &options);
+    core_send(&c, "t/1", "", hf_str("one record"));
+    for (int i = 0; i < 5; i++) {
+        hf_entry e = core_entry(c.log, HF_OP_SEND, "t/1");
+        e.data = hf_view(body, sizeof body);
+        CORE_OK(hf_segment_add(&s[i], &e));
+        CORE_OK(hf_group_add(&g, &s[i]));
+    }
+    CORE_OK(hf_log_append(c.log, &g));
+    CORE_OK(hf_txn_read(c.disk, &txn));
+    CORE_OK(hf_cursor_open(txn, HF_IN_LOG, &cursor));
+    for (int err = hf_cursor_first(cursor, &key, &value); !err;
+         err = hf_cursor_next(cursor, &key, &value)) {
+        hf_record_head head;
+        uint64_t position = hf_get64_key(key.data);
+        CORE_OK(hf_record_check(value.data, value.len, position, &head));
+        records++;
+        bool ends = position < s[0].base || position + head.count > s[4].base;
+        assert_int_equal(head.flags, ends ? HF_RECORD_LAST : 0);
+        last += ends;
+        assert_int_equal(head.group, position < s[0].base ? position : s[0].base);
+    }
+    hf_cursor_close(cursor);
+    hf_txn_abort(txn);
+    assert_true(records > 2);
+    assert_int_equal(last, 2);
+    for (int i = 0; i < 5; i++)
+        hf_segment_done(&s[i]);
+    hf_group_free(&g);
+    core_close(&c, true);
+}
+
 /* Write a record that is wrong in one byte: the store refuses to open. */
 static void test_damage(void **state)
 {
@@ -171,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_positions, reset), cmocka_unit_test_setup(test_large_group, reset),
+        cmocka_unit_test_setup(test_last_of_group, reset),
         cmocka_unit_test_setup(test_damage, reset), cmocka_unit_test_setup(test_no_memory, reset)
     };
     const char *directory = core_directory("log", true);

@@ -1,6 +1,6 @@
 /* test_store.c - a store as a whole: making it, opening it, refusing it; one engine
  * at a time, in one process. */
-#include "tests/support/faults.h"
+#include "tests/support/failing.h"
 #include "tests/support/stores.h"
 
 #include <fcntl.h>

@@ -46,14 +46,24 @@ static const char *heard(void)
 
 static uint32_t notes_wanted(const message *m)
 {
+    if (place_type(m->place) == BARE) /* nobody is told */
+        return 0;
     switch ((plan)m->plan) {
-    case PLAN_FAIL: return m->times;
-    case PLAN_FAIL_ALWAYS: return TRIES + 1;
-    case PLAN_BURY: return 2;
+    case PLAN_FAIL:
+        return m->times;
+    case PLAN_FAIL_ALWAYS:
+        return TRIES + 1;
+    case PLAN_REVIVE:
+    case PLAN_BURY:
+        return 2;
     case PLAN_STEPS:
-    case PLAN_HALF_STEP: return 1;
-    case PLAN_UNDO: return 4;
-    default: return 0;
+    case PLAN_HALF_STEP:
+        return 1;
+    case PLAN_REDO:
+    case PLAN_UNDO:
+        return 4;
+    default:
+        return 0;
     }
 }
 
@@ -61,7 +71,7 @@ static uint32_t note_wanted(const message *m, uint32_t n)
 {
     if (plan_dies(m) && n + 1 == notes_wanted(m))
         return NOTE_DEAD;
-    if (m->plan == PLAN_UNDO && n > 0)
+    if ((m->plan == PLAN_UNDO || m->plan == PLAN_REDO) && n > 0)
         return NOTE_UNDONE + (n == 1); /* the second step first */
     return NOTE_FAILED + n + 1;
 }
@@ -90,12 +100,15 @@ static const char *read_grave(void)
 
 static bool list_may_hold(uint32_t place, const message *m)
 {
+    if (place == ATTIC_AT)
+        return place_type(m->place) == CALM || place_type(m->place) == BARE;
     return place == TALLY_AT ? place_type(m->place) == CREW : m->place == place;
 }
 
-static const char *read_list(uint32_t place)
+static const char *read_list(uint32_t place, const moment *m)
 {
     const report *r = &seen.reports[place];
+    uint32_t      after_attic = place == ATTIC_AT ? 0 : SEEN_MAX;
     if (!r->came)
         return wrong("%s did not report", place_names[place]);
     for (uint32_t i = 0; i < r->count; i++) {
@@ -105,9 +118,9 @@ static const char *read_list(uint32_t place)
             return wrong("%s handled %u, which is not its", place_names[place], token);
         if (f.in[token]++)
             return wrong("%s handled message %u twice", place_names[place], token);
-        if (plan_dies(&w.messages[token]))
+        if (plan_dies(&w.messages[token]) && !revived(m, token))
             return wrong("message %u is done, though it always fails", token);
-        f.at[token] = i;
+        f.at[token] = i + after_attic; /* what an actor forgot came before what it remembers */
     }
     return NULL;
 }
@@ -137,8 +150,7 @@ static const char *check_tells(const moment *m)
             if (!m->begun[n])
                 return wrong("message %u came before it was told", token);
             if (missing[sender] != NOBODY)
-                return wrong("message %u came, but not %u, told before it", token,
-                             missing[sender]);
+                return wrong("message %u came, but not %u, told before it", token, missing[sender]);
         }
         if (o->count > 1 && ended(o->tokens[0]) != ended(o->tokens[o->count - 1]))
             return wrong("half of the letters %u..%u came", o->tokens[0], o->tokens[o->count - 1]);
@@ -147,7 +159,7 @@ static const char *check_tells(const moment *m)
 }
 
 /* What turns sent arrived once; what ended left its notes. */
-static const char *check_consequences(void)
+static const char *check_consequences(const moment *known)
 {
     for (uint32_t token = 0; token < w.message_count; token++) {
         const message *m = &w.messages[token];
@@ -155,11 +167,13 @@ static const char *check_consequences(void)
         if (m->sender == NOBODY && done != (f.in[m->op] > 0))
             return wrong("message %u, sent by the turn of %u, %s", token, m->op,
                          done ? "came, but that turn did not end" : "did not come");
-        if (f.died[token] && f.in[token])
+        if (f.died[token] && f.in[token] && !revived(known, token))
             return wrong("message %u is done and dead", token);
+        if (!f.in[token] && revived_surely(known, token))
+            return wrong("message %u was requeued and is %s", token, done ? "dead" : "lost");
         if (f.notes[token] != (done ? notes_wanted(m) : 0))
-            return wrong("of message %u (plan %u) the grave heard %u times, not %u", token,
-                         m->plan, f.notes[token], done ? notes_wanted(m) : 0u);
+            return wrong("of message %u (plan %u) the grave heard %u times, not %u", token, m->plan,
+                         f.notes[token], done ? notes_wanted(m) : 0u);
     }
     return NULL;
 }
@@ -185,12 +199,14 @@ static uint32_t sender_of(uint32_t token)
     return m->sender != NOBODY ? m->sender : (uint32_t)SENDERS + w.messages[m->op].place;
 }
 
-static const char *check_order(uint32_t place)
+static const char *check_order(uint32_t place, const moment *m)
 {
     const report *r = &seen.reports[place];
     uint64_t      last[SENDERS + PLACES + 1] = { 0 };
     for (uint32_t i = 0; i < r->count; i++) {
         uint32_t token = r->tokens[i], sender = sender_of(token);
+        if (revived(m, token)) /* others passed it while it was dead */
+            continue;
         uint64_t now = rank(token) + 1;
         if (now <= last[sender])
             return wrong("%s handled message %u too late", place_names[place], token);
@@ -203,8 +219,8 @@ static const char *check_more(bool told)
 {
     for (uint32_t place = 0; place < TOLD_ACTORS; place++)
         if (f.in[MORE + place] != told)
-            return wrong("%s handled what it was told after the crash %u times",
-                         place_names[place], f.in[MORE + place]);
+            return wrong("%s handled what it was told after the crash %u times", place_names[place],
+                         f.in[MORE + place]);
     return NULL;
 }
 
@@ -226,22 +242,43 @@ static const char *ask_all(void)
     return err ? failed("it takes no letters", err) : rest();
 }
 
+/* Of those whose death nobody was told of. */
+static int note_bare(void *user, const hf_message *msg)
+{
+    uint32_t token = body_token(msg->body);
+    (void)user;
+    if (token < TOKENS && place_type(w.messages[token].place) == BARE)
+        f.died[token]++;
+    return HF_OK;
+}
+
+static const char *read_bare(void)
+{
+    bool any = false;
+    for (uint32_t token = 0; !any && token < w.message_count; token++)
+        any = place_type(w.messages[token].place) == BARE && plan_dies(&w.messages[token]);
+    int err = any ? tool_dead(note_bare, NULL) : HF_OK;
+    return err ? failed("the engine does not say who is dead", err) : NULL;
+}
+
 static const char *check_lists(const moment *m, bool more)
 {
     memset(&f, 0, sizeof f);
     const char *bad = ask_all();
     if (!bad)
         bad = read_grave();
+    if (!bad)
+        bad = read_bare();
     for (uint32_t i = 0; !bad && i < PLACES; i++)
         if (place_type(i) != CREW && i != GRAVE_AT)
-            bad = read_list(i);
+            bad = read_list(i, m);
     if (!bad)
         bad = check_tells(m);
     if (!bad)
-        bad = check_consequences();
+        bad = check_consequences(m);
     for (uint32_t i = 0; !bad && i < PLACES; i++)
-        if (place_type(i) == CALM || place_type(i) == SLOW)
-            bad = check_order(i);
+        if (place_type(i) == CALM || place_type(i) == SLOW || place_type(i) == BARE)
+            bad = check_order(i, m);
     return bad ? bad : check_more(more);
 }
 
@@ -250,6 +287,8 @@ static const char *check_lists(const moment *m, bool more)
 static bool covers(const char *what, const char *place)
 {
     size_t len = strlen(what);
+    if (strcmp(what, EVERYTHING) == 0)
+        return true;
     return strncmp(what, place, len) == 0 && (place[len] == '\0' || place[len] == '/');
 }
 
@@ -276,7 +315,8 @@ static const char *let_go(const moment *m)
         if (w.ops[n].kind != OP_PAUSE || !m->begun[n])
             continue;
         any = true;
-        int err = hf_resume(engine, w.ops[n].what);
+        bool all = strcmp(w.ops[n].what, EVERYTHING) == 0;
+        int  err = hf_resume(engine, all ? NULL : w.ops[n].what);
         if (err)
             return failed("it cannot be resumed", err);
     }
@@ -290,7 +330,7 @@ static const char *check_settled(const moment *m)
         if (w.ops[n].kind != OP_DRAIN || !m->acked[n] || w.ops[n].what)
             continue;
         for (uint32_t token = 0; token < w.ops[n].first_token; token++)
-            if (atomic_load(&seen.ran[token]))
+            if (atomic_load(&seen.ran[token]) && !revived(m, token))
                 return wrong("message %u ran again, though all was at rest before", token);
     }
     return NULL;
@@ -303,7 +343,7 @@ static const char *tell_more(void)
     uint8_t body[BODY_MAX];
     for (uint32_t place = 0; place < TOLD_ACTORS; place++) {
         uint32_t token = plan_more(place);
-        int err = hf_tell(engine, place_names[place], "go", body_write(body, token));
+        int      err = hf_tell(engine, place_names[place], "go", body_write(body, token));
         if (err)
             return failed("it takes no more", err);
     }
@@ -329,7 +369,7 @@ static int count_dead(void *user, const hf_message *msg)
 {
     uint32_t *count = user, token = body_token(msg->body);
     (*count)++;
-    if (msg->status != HF_DEAD || token >= TOKENS || f.died[token] != 1)
+    if (msg->status != HF_DEAD || token >= TOKENS || f.died[token] != 1 || f.in[token])
         broken("message %" PRIu64 " for %s is listed with status %d", msg->id, msg->to,
                (int)msg->status);
     f.died[token] = 2;
@@ -345,7 +385,7 @@ static const char *check_dead(void)
     if (err)
         return failed("it cannot be looked at", err);
     for (uint32_t token = 0; token < w.message_count; token++)
-        wanted += f.died[token];
+        wanted += f.died[token] && !f.in[token];
     err = hf_find(store, NULL, count_dead, &count);
     hf_store_close(store);
     if (err)

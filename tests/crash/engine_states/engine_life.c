@@ -35,7 +35,7 @@ int world_open(hf_engine **out)
 /* ---- Operations begin and end */
 
 /* Under the lock: its messages are planned, then it is begun. */
-static uint32_t begin(op_kind kind, uint32_t sender, uint32_t count, const char *what)
+uint32_t life_begin(op_kind kind, uint32_t sender, uint32_t count, const char *what)
 {
     (void)pthread_mutex_lock(&op_lock);
     if (w.op_count == OPS)
@@ -45,12 +45,14 @@ static uint32_t begin(op_kind kind, uint32_t sender, uint32_t count, const char 
     *o = (call){ .kind = kind, .count = count, .first_token = w.message_count, .what = what };
     for (uint32_t i = 0; i < count; i++)
         o->tokens[i] = plan_message(sender, number);
+    if (kind == OP_REQUEUE)
+        o->first_token = w.requeuing;
     tape_begin(mark(MARK_OP, number));
     (void)pthread_mutex_unlock(&op_lock);
     return number;
 }
 
-static void acknowledge(uint32_t number, int err, const char *name)
+void life_acknowledge(uint32_t number, int err, const char *name)
 {
     if (err)
         broken("%s: %s (%s)", name, hf_strerror(err), hf_detail());
@@ -58,12 +60,12 @@ static void acknowledge(uint32_t number, int err, const char *name)
         tape_ack(mark(MARK_OP, number));
 }
 
-static void tell(uint32_t sender)
+static void tell_as(uint32_t sender)
 {
     uint8_t  body[BODY_MAX];
-    uint32_t number = begin(OP_TELL, sender, 1, NULL), token = w.ops[number].tokens[0];
+    uint32_t number = life_begin(OP_TELL, sender, 1, NULL), token = w.ops[number].tokens[0];
     int err = hf_tell(engine, place_names[w.messages[token].place], "go", body_write(body, token));
-    acknowledge(number, err, "hf_tell");
+    life_acknowledge(number, err, "hf_tell");
 }
 
 typedef struct envelope {
@@ -80,39 +82,46 @@ static void write_letters(envelope *e, const call *o)
     }
 }
 
-static void mail(uint32_t sender)
+static uint32_t own(void)
+{
+    return w.life * 2;
+}
+
+void life_tell(void)
+{
+    tell_as(own());
+}
+
+void life_mail(uint32_t count)
 {
     envelope e;
-    uint32_t number = begin(OP_MAIL, sender, 2 + (uint32_t)(dice() % (LETTERS - 1)), NULL);
+    uint32_t number = life_begin(OP_MAIL, own(), count, NULL);
     write_letters(&e, &w.ops[number]);
-    acknowledge(number, hf_mail(engine, e.letters, w.ops[number].count, NULL), "hf_mail");
+    life_acknowledge(number, hf_mail(engine, e.letters, w.ops[number].count, NULL), "hf_mail");
 }
 
 static void posted(void *user, int err, const hf_receipt *receipts, size_t count)
 {
     (void)receipts;
     (void)count;
-    acknowledge((uint32_t)(uintptr_t)user, err, "hf_post");
+    life_acknowledge((uint32_t)(uintptr_t)user, err, "hf_post");
 }
 
-static void post(uint32_t sender)
+void life_post(uint32_t count)
 {
     envelope e;
-    for (uint64_t more = 1 + dice() % 4; more > 0; more--) {
-        uint32_t number = begin(OP_POST, sender, 1 + (uint32_t)(dice() % LETTERS), NULL);
-        write_letters(&e, &w.ops[number]);
-        int err = hf_post(engine, e.letters, w.ops[number].count, posted,
-                          (void *)(uintptr_t)number);
-        if (err)
-            broken("hf_post: %s (%s)", hf_strerror(err), hf_detail());
-    }
+    uint32_t number = life_begin(OP_POST, own(), count, NULL);
+    write_letters(&e, &w.ops[number]);
+    int err = hf_post(engine, e.letters, count, posted, (void *)(uintptr_t)number);
+    if (err)
+        broken("hf_post: %s (%s)", hf_strerror(err), hf_detail());
 }
 
 /* The other thread draws no plans of its own but under the lock. */
 static void *tell_some(void *user)
 {
     for (int i = 0; i < 3; i++)
-        tell(*(uint32_t *)user);
+        tell_as(*(uint32_t *)user);
     return NULL;
 }
 
@@ -123,7 +132,7 @@ static void tell_from_two(uint32_t sender)
     if (pthread_create(&other, NULL, tell_some, &theirs))
         abort();
     for (int i = 0; i < 3; i++)
-        tell(sender);
+        tell_as(sender);
     (void)pthread_join(other, NULL);
 }
 
@@ -136,75 +145,92 @@ static const char *paused(void)
     return NULL;
 }
 
+static const char *word(const char *what)
+{
+    return strcmp(what, EVERYTHING) == 0 ? NULL : what;
+}
+
+void life_pause(const char *what)
+{
+    uint32_t number = life_begin(OP_PAUSE, 0, 0, what);
+    life_acknowledge(number, hf_pause(engine, word(what), NULL, NULL), "hf_pause");
+}
+
+void life_resume(const char *what)
+{
+    uint32_t number = life_begin(OP_RESUME, 0, 0, what);
+    life_acknowledge(number, hf_resume(engine, word(what)), "hf_resume");
+}
+
 static void pause_or_resume(void)
 {
     const char *what = paused();
-    if (what) {
-        uint32_t number = begin(OP_RESUME, 0, 0, what);
-        acknowledge(number, hf_resume(engine, what), "hf_resume");
-        return;
-    }
-    what = pausable[dice() % (sizeof pausable / sizeof *pausable)];
-    uint32_t number = begin(OP_PAUSE, 0, 0, what);
-    acknowledge(number, hf_pause(engine, what, NULL, NULL), "hf_pause");
+    if (what)
+        life_resume(what);
+    else
+        life_pause(pausable[dice() % (sizeof pausable / sizeof *pausable)]);
 }
 
-static void drain(void)
+void life_drain(void)
 {
-    uint32_t number = begin(OP_DRAIN, 0, 0, paused());
-    acknowledge(number, hf_drain(engine, 20000), "hf_drain");
+    uint32_t number = life_begin(OP_DRAIN, 0, 0, paused());
+    life_acknowledge(number, hf_drain(engine, 20000), "hf_drain");
 }
 
-static void open_it(void)
+void life_open(void)
 {
-    uint32_t number = begin(OP_OPEN, 0, 0, NULL);
-    acknowledge(number, world_open(&engine), "hf_open");
+    uint32_t number = life_begin(OP_OPEN, 0, 0, NULL);
+    life_acknowledge(number, world_open(&engine), "hf_open");
 }
 
-static void close_it(void)
+void life_close(void)
 {
-    uint32_t number = begin(OP_CLOSE, 0, 0, NULL);
+    uint32_t number = life_begin(OP_CLOSE, 0, 0, NULL);
     int      err = hf_close(engine, 20000);
-    acknowledge(number, err, "hf_close");
+    life_acknowledge(number, err, "hf_close");
     engine = NULL;
 }
 
 static void act(void)
 {
-    uint32_t sender = w.life * 2;
-    uint64_t chance = dice() % 24;
+    uint64_t chance = dice() % 26;
     if (chance < 8)
-        tell(sender);
+        life_tell();
     else if (chance < 11)
-        mail(sender);
+        life_mail(2 + (uint32_t)(dice() % (LETTERS - 1)));
     else if (chance < 14)
-        post(sender);
+        for (uint64_t more = 1 + dice() % 4; more > 0; more--)
+            life_post(1 + (uint32_t)(dice() % LETTERS));
     else if (chance < 16)
-        tell_from_two(sender);
+        tell_from_two(own());
     else if (chance < 18)
         (void)nanosleep(&(struct timespec){ 0, (long)(dice() % 3000000) }, NULL);
     else if (chance < 20)
-        drain();
+        life_drain();
     else if (chance < 22)
         pause_or_resume();
     else if (chance < 23)
-        acknowledge(begin(OP_SYNC, 0, 0, NULL), hf_sync(engine, 20000), "hf_sync");
+        life_acknowledge(life_begin(OP_SYNC, 0, 0, NULL), hf_sync(engine, 20000), "hf_sync");
+    else if (chance < 25)
+        tool_requeue();
     else {
-        close_it();
+        life_close();
         if (!atomic_load(&seen.broken))
-            open_it();
+            life_open();
     }
 }
 
-bool live(uint32_t ops)
+bool live(const script *by, uint32_t ops)
 {
     witness_clear(&w.start);
     seen.recording = true;
-    open_it();
-    for (uint32_t i = 0; i < ops && !atomic_load(&seen.broken); i++)
+    life_open();
+    if (by)
+        by->act();
+    for (uint32_t i = 0; !by && i < ops && !atomic_load(&seen.broken); i++)
         act();
     if (engine)
-        close_it();
+        life_close();
     if (!atomic_load(&seen.broken))
         return true;
     printf("BAD  while it was recorded: %s\n", seen.why);

@@ -1,11 +1,13 @@
 /* engine_mutants.c - faults put in on purpose, to see that they would be noticed.
  *
- * The program is linked with --wrap=hf_log_append and --wrap=hf_disk_open. `early`:
+ * The program is linked with --wrap for hf_log_append, hf_disk_open and hf_fold_slice (no
+ * fault, only small slices for lives that want many commits to a fold). `early`:
  * what one append writes and syncs comes only after it returned, when the next one
  * begins: the engine acknowledges before the commit. `undone`: one append forgets
  * which messages are done. The others take LMDB's syncs away. The journal's thread. */
 #include "tests/crash/engine_states/engine_world.h"
 
+#include "storage/fold.h"
 #include "storage/log.h"
 
 #define LMDB_NOSYNC     0x10000u
@@ -15,7 +17,7 @@ static mutant      used;
 static atomic_uint appends;
 static uint32_t    bad_one;
 
-_Atomic uint64_t folds_done;
+_Atomic uint64_t folds_done, fold_slice_most;
 
 static const char *const names[] = { "none", "early", "undone", "nosync", "nometasync" };
 
@@ -66,8 +68,19 @@ int __wrap_hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options 
 
 int __wrap_hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *options)
 {
+    if (!options) /* a tool's */
+        return __real_hf_disk_open(disk, path, options);
     hf_disk_options unsafe = *options;
     if (used == MUTANT_NOSYNC || used == MUTANT_NOMETASYNC)
         unsafe.lmdb_unsafe |= used == MUTANT_NOSYNC ? LMDB_NOSYNC : LMDB_NOMETASYNC;
     return __real_hf_disk_open(disk, path, &unsafe);
+}
+
+int __real_hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget);
+int __wrap_hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget);
+
+int __wrap_hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
+{
+    uint64_t most = atomic_load(&fold_slice_most);
+    return __real_hf_fold_slice(fold, txn, most && most < budget ? most : budget);
 }

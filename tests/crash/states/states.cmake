@@ -16,5 +16,7 @@ hf_test(states_notices_nometasync crash 60 states --mutant nometasync append)
 hf_test(states_notices_fold crash 60 states --mutant fold --seeds 3 append)
 hf_test(states_notices_nodirsync crash 60 states --mutant nodirsync create)
 
-hf_test(states_soak "soak;heavy" 3600
-    states --states 1000000 --all 14 --random 60 --go-on 2 all)
+hf_test(states_ci ci 600
+    states --all 12 --random 40 --go-on 2 --seeds 4 all)
+hf_test(states_soak "soak;heavy" 7200
+    states --states 3000000 --all 14 --random 60 --go-on 2 all)

@@ -1,10 +1,10 @@
-/* faults.h - writes that fail, for one test program.
+/* failing.h - writes that fail, for one test program.
  *
  * Include it in the program's one .c file: it defines pwrite, writev, pwritev,
  * fdatasync, fsync and rename, which liblmdb and the library then find before the C
  * library's. `fault` says what fails, or at which call the process dies. */
-#ifndef SUPPORT_FAULTS_H
-#define SUPPORT_FAULTS_H
+#ifndef SUPPORT_FAILING_H
+#define SUPPORT_FAILING_H
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,0 +1,10 @@
+# Seven kinds of damage to a store's data file, read by an engine and by a tool.
+target_sources(damage PRIVATE
+    ${CMAKE_CURRENT_SOURCE_DIR}/tests/crash/states/crashdisk.c
+    ${CMAKE_CURRENT_SOURCE_DIR}/tests/crash/states/explore.c
+    ${CMAKE_CURRENT_SOURCE_DIR}/tests/crash/states/scratch.c)
+target_link_libraries(damage PRIVATE ${CMAKE_DL_LIBS})
+
+hf_test(damage crash 120 damage --images 40)
+hf_test(damage_ci ci 600 damage --images 200)
+hf_test(damage_soak "soak;heavy" 3600 damage --images 2000)

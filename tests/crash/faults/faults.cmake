@@ -1,0 +1,36 @@
+# Calls and allocations that fail, one after another. The program defines the calls
+# itself, so that liblmdb and libuv find them there, and can break a few functions of the
+# library on purpose (faults_mutants.c).
+set_target_properties(faults PROPERTIES ENABLE_EXPORTS ON)
+target_link_options(faults PRIVATE -Wl,--wrap=hf_log_append -Wl,--wrap=hf_journal_wait
+    -Wl,--wrap=hf_lock_drop)
+target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})
+
+set(runs 120)
+set(more 600)
+if(HF_SANITIZE)
+    set(runs 60)
+    set(more 600)
+endif()
+hf_test(faults crash 120 faults --quiet --runs ${runs})
+hf_test(faults_more ci 600 faults --runs ${more} --seed 2)
+hf_test(faults_all "soak;heavy" 7200 faults --all)
+
+# What is broken on purpose must be noticed.
+hf_test(faults_notices_acknowledge crash 60
+    faults --quiet --mutant acknowledge --scenario work --kind pwrite --error ENOSPC --runs 20)
+hf_test(faults_notices_definite crash 60
+    faults --quiet --mutant definite --scenario work --kind pwrite --error late --runs 40)
+hf_test(faults_notices_descriptor crash 60
+    faults --quiet --mutant descriptor --scenario clean --kind open --error EIO --runs 4)
+hf_test(faults_notices_silent crash 60
+    faults --quiet --mutant silent --scenario work --kind fdatasync --error EIO --runs 6)
+
+# Full, drained, full again.
+foreach(what map disk)
+    hf_test(faults_${what} crash 60 faults ${what} 2)
+    hf_test(faults_${what}_more ci 300 faults ${what} 10)
+    hf_test(faults_${what}_all "soak;heavy" 1800 faults ${what} 100)
+    set_tests_properties(faults_${what} faults_${what}_more faults_${what}_all PROPERTIES
+        SKIP_RETURN_CODE 77)
+endforeach()
