@@ -179,7 +179,7 @@ static uint64_t growth(const hf_log *log)
         if (rows)
             bytes += 2 * (rows < r->count ? r->size * rows / r->count : r->size) + rows * ROW_GROWTH;
     }
-    return bytes;
+    return log->roomy ? bytes / 2 : bytes; /* there it need not be sure */
 }
 
 static void get_tight(hf_log *log, bool tight)
@@ -340,8 +340,8 @@ bool hf_log_room(hf_log *log)
     uint64_t want = hf_folding_headroom(log), now = hf_clock_mono_ns();
     bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
     if (due || !log->checked_ns) {
-        get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));
         log->roomy = hf_folding_roomy(log);
+        get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));
         log->unchecked = 0;
         log->checked_ns = now;
     }
