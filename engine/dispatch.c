@@ -419,6 +419,7 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
 bool hf_shard_may_take(const hf_shard *shard)
 {
     return shard->uncommitted < HF_UNCOMMITTED_MAX && !atomic_load(&shard->stop)
+        && !atomic_load_explicit(&shard->engine->crowded, memory_order_relaxed)
         && atomic_load_explicit(&shard->engine->phase, memory_order_relaxed) == HF_LIVE;
 }
 

@@ -44,6 +44,7 @@ struct hf_engine {
     /* any thread */
     _Atomic(int) phase;        /* hf_phase */
     uint32_t    batch_turns, batch_bytes; /* a shard's batch goes when it holds so much */
+    atomic_bool crowded;       /* the window is full: shards wait for the fold */
     _Atomic uint64_t published; /* all below it may be seen by the shards */
     atomic_bool tight;         /* turns that send are held: no room */
     _Atomic uint64_t alone;    /* hash of the only actor that may run; 0: all */

@@ -387,6 +387,23 @@ static void release(hf_engine *engine, const round *r)
         hf_log_release(engine->log, r->released);
 }
 
+/* Turns bring more than is folded: shards take nothing for a while, or the window
+ * would grow beyond all bounds. They stop much later than outsiders, since what they end
+ * needs no row, and never while space is short: then it is what helps. */
+static bool mind_the_window(hf_engine *engine)
+{
+    hf_log_stats stats;
+    hf_log_stat(engine->log, &stats);
+    bool over = stats.bytes > stats.limit + engine->options.window * 4 && !stats.tight
+        && !hf_log_state(engine->log);
+    bool was = atomic_load_explicit(&engine->crowded, memory_order_relaxed);
+    if (over != was)
+        atomic_store(&engine->crowded, over);
+    if (was && !over)
+        hf_shards_wake(engine);
+    return over;
+}
+
 static void go_on_folding(hf_engine *engine, const round *r)
 {
     int err = hf_log_fold(engine->log, r->pressed ? UINT64_MAX : IDLE_SLICE);
@@ -447,13 +464,13 @@ static bool has_reason(hf_engine *engine, bool folding)
 }
 
 /* Sleep until there is a reason for a round. Under the lock. */
-static bool wait_for_work(hf_engine *engine, bool folding, bool collecting)
+static bool wait_for_work(hf_engine *engine, bool folding, bool crowded, bool collecting)
 {
     hf_journal *j = &engine->journal;
     uint64_t now = hf_clock_mono_ns(), until = 0;
     if (has_reason(engine, folding) && !j->stuck)
         return true;
-    if (folding && !collecting && j->outside && !j->stuck)
+    if (folding && !collecting && (j->outside || crowded) && !j->stuck)
         return false; /* they wait for nothing else */
     if (j->stuck || j->outside)
         until = now + STUCK_NS / 10;
@@ -523,10 +540,11 @@ static void *journal_main(void *user)
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);
+        bool crowded = mind_the_window(engine);
         bool folding = (stats.folding || stats.bytes >= stats.start)
             && !hf_log_state(engine->log);
         pthread_mutex_lock(&j->lock);
-        bool work = wait_for_work(engine, folding, stats.collecting);
+        bool work = wait_for_work(engine, folding, crowded, stats.collecting);
         bool stop = j->stop && !j->outside && !j->turns;
         uint32_t knocks = atomic_load_explicit(&j->knocks, memory_order_relaxed);
         round r = { .engine = engine };
@@ -534,7 +552,7 @@ static void *journal_main(void *user)
             take(engine, &r);
         else if (!j->turns)
             r.released = hf_shards_released(engine);
-        r.pressed = j->outside != NULL;
+        r.pressed = j->outside != NULL || crowded;
         pthread_mutex_unlock(&j->lock);
         if (stop)
             break;

@@ -79,7 +79,7 @@ int hf_folding_begin(hf_log *log)
 
 /* Where the store may not grow by some windows more, folding begins early and the log is
  * kept short. Elsewhere what an earlier run left waits for half a window of this one, in
- * which most of it will be done; but not for ever, if run follows run. */
+ * which much of it will be done; but not for ever, if run follows run. */
 uint64_t hf_folding_start(const hf_log *log)
 {
     uint64_t window = log->options.window, past = log->past_bytes + window / 2;
@@ -93,7 +93,7 @@ uint64_t hf_folding_start(const hf_log *log)
 uint64_t hf_folding_limit(const hf_log *log)
 {
     uint64_t window = log->options.window, start = hf_folding_start(log);
-    return log->roomy ? (start > window * 3 / 2 ? start + window / 2 : window * 2) : window * 5 / 4;
+    return log->roomy ? (start > window * 3 / 2 ? start + window / 4 : window * 2) : window * 5 / 4;
 }
 
 /* Once the budget is used up all but the youngest sixteenth is sealed: most of what that

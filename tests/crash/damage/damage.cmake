@@ -6,5 +6,4 @@ target_sources(damage PRIVATE
 target_link_libraries(damage PRIVATE ${CMAKE_DL_LIBS})
 
 hf_test(damage crash 120 damage --images 40)
-hf_test(damage_ci ci 600 damage --images 200)
 hf_test(damage_soak "soak;heavy" 3600 damage --images 2000)
