@@ -5,5 +5,10 @@ target_sources(damage PRIVATE
     ${CMAKE_CURRENT_SOURCE_DIR}/tests/crash/states/scratch.c)
 target_link_libraries(damage PRIVATE ${CMAKE_DL_LIBS})
 
+# The thread sanitizer has its own malloc and wants more memory than a child here may have.
+if(HF_SANITIZE MATCHES "thread")
+    return()
+endif()
+
 hf_test(damage crash 120 damage --images 40)
 hf_test(damage_soak "soak;heavy" 3600 damage --images 2000)

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,7 @@ static char   root[PATH_MAX];
 static size_t root_len;
 
 static struct {
-    bool     used, sync, is_dir;
+    atomic_bool used, sync, is_dir;
     uint32_t inode;
 } fds[FDS];
 
