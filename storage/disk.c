@@ -277,6 +277,11 @@ void hf_disk_close(hf_disk *disk)
     hf_mem_free(disk);
 }
 
+uint64_t hf_disk_page(const hf_disk *disk)
+{
+    return disk->env->page_size;
+}
+
 const char *hf_disk_path(const hf_disk *disk)
 {
     return disk->env->path;

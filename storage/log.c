@@ -172,7 +172,9 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
     int err = hf_record_check(data.data, data.len, position, &head);
     if (err)
         return hf_log_die(log, err);
-    if (!log->borrows || data.len < HF_BORROW_MIN) {
+    /* A record of a page and more has pages to itself; a smaller one may share its page
+     * with others, and moves when they are written. */
+    if (!log->borrows || data.len < hf_disk_page(log->disk)) {
         chunk = hf_window_chunk(&log->window, data.len, &room);
         if (!chunk)
             return hf_error(HF_ENOMEM, "the window");

@@ -54,6 +54,7 @@ int  hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *optio
 void hf_disk_close(hf_disk *disk); /* NULL is fine; ends no transactions */
 
 const char    *hf_disk_path(const hf_disk *disk);
+uint64_t       hf_disk_page(const hf_disk *disk); /* bytes of a page of the file */
 const uint8_t *hf_disk_uuid(const hf_disk *disk); /* 16 bytes, from the marker */
 int            hf_disk_forked(const hf_disk *disk); /* HF_EFORK in a child, else HF_OK */
 

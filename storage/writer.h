@@ -11,10 +11,6 @@ typedef struct hf_piece {
     hf_segment *whole; /* if it is the first */
 } hf_piece;
 
-/* So large a record has pages to itself; smaller ones may share theirs with others and
- * move when those are written. */
-enum { HF_BORROW_MIN = 4096 };
-
 struct hf_log {
     hf_disk       *disk;
     hf_log_options options;
