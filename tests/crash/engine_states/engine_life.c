@@ -46,7 +46,7 @@ uint32_t life_begin(op_kind kind, uint32_t sender, uint32_t count, const char *w
     for (uint32_t i = 0; i < count; i++)
         o->tokens[i] = plan_message(sender, number);
     if (kind == OP_REQUEUE)
-        o->first_token = w.requeuing;
+        o->tokens[0] = w.requeuing;
     tape_begin(mark(MARK_OP, number));
     (void)pthread_mutex_unlock(&op_lock);
     return number;

@@ -157,7 +157,7 @@ static bool requeue_is(uint32_t token, const bool *how)
     if (p != PLAN_REVIVE && p != PLAN_REDO)
         return false;
     for (uint32_t n = 0; n < w.op_count; n++)
-        if (w.ops[n].kind == OP_REQUEUE && w.ops[n].first_token == token && how[n])
+        if (w.ops[n].kind == OP_REQUEUE && w.ops[n].tokens[0] == token && how[n])
             return true;
     return false;
 }

@@ -93,7 +93,7 @@ static void complain(explorer *x, const char *bad, uint64_t chance)
             printf(" %u:%s(plan %u)", w.ops[n].tokens[i], place_names[m->place], m->plan);
         }
         if (w.ops[n].kind == OP_REQUEUE)
-            printf(" %u", w.ops[n].first_token);
+            printf(" %u", w.ops[n].tokens[0]);
         printf("\n");
     }
     crashdisk_print(&x->disk, x->choice);

@@ -59,7 +59,7 @@ typedef enum op_kind {
     OP_PAUSE,
     OP_RESUME,
     OP_CLOSE,
-    OP_REQUEUE, /* first_token is requeued; it was dead when this began */
+    OP_REQUEUE, /* tokens[0] is requeued; it was dead when this began */
     OPS_KINDS
 } op_kind;
 
