@@ -13,7 +13,8 @@ if(TARGET orders)
         hf_test(orders_${part} flow 120
             ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/orders_test.sh ${CMAKE_BINARY_DIR} ${part})
     endforeach()
-    set_tests_properties(orders_demo PROPERTIES RUN_SERIAL TRUE) # it measures time
+    hf_test(orders_speed "soak;heavy" 120
+        ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/orders_test.sh ${CMAKE_BINARY_DIR} speed)
 endif()
 foreach(name hello workers telemetry)
     if(TARGET ${name})

@@ -1,7 +1,8 @@
 #!/bin/sh
 # orders_test.sh - the orders program from end to end.
 #
-#     orders_test.sh BUILD demo          100 orders, twice; speed; mistakes
+#     orders_test.sh BUILD demo          100 orders, twice; mistakes
+#     orders_test.sh BUILD speed         at most 1.10 times their floor; on a quiet machine
 #     orders_test.sh BUILD lines         lines that are no orders, unknown things
 #     orders_test.sh BUILD kill [RUNS]   killed at random, until done [10]
 #     orders_test.sh BUILD fail [RUNS]   the same with services that fail; requeue [5]
@@ -75,22 +76,24 @@ refuses() {
     grep -q -e "$words" refused.err || die "does not say \"$words\": $(cat refused.err)"
 }
 
-demo() {
-    good=no
+# Of three runs the best counts: whatever else the machine does is not ours.
+speed() {
     for _ in 1 2 3; do
         rm -rf store ledger*
         "$build/orders" --store store --ledger ledger --json > out
         expect "paid=100 dead=0 undone=0" out
-        balance ledger "$shipped" out
         cat out
         if awk "BEGIN { exit !($(field seconds out) <= 1.10 * $(field floor out)) }"; then
-            good=yes
-            break
+            return
         fi
     done
-    if [ $good = no ] && ! grep -q '^HF_SANITIZE:STRING=.' "$build/CMakeCache.txt"; then
-        die "slower than 1.10 times its floor, three times"
-    fi
+    die "slower than 1.10 times its floor, three times"
+}
+
+demo() {
+    "$build/orders" --store store --ledger ledger --json > out
+    expect "paid=100 dead=0 undone=0" out
+    balance ledger "$shipped" out
     # Started again, it knows them all and does nothing.
     "$build/orders" --store store --ledger ledger --json > again
     expect "paid=100 dead=0 undone=0" again
@@ -293,9 +296,10 @@ down() {
 
 case $part in
 demo) demo ;;
+speed) speed ;;
 lines) lines ;;
 kill) kill_loop ;;
 fail) fail_loop ;;
 down) down ;;
-*) die "there is no part \"$part\": demo lines kill fail down" ;;
+*) die "there is no part \"$part\": demo speed lines kill fail down" ;;
 esac
