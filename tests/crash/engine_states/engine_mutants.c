@@ -5,10 +5,14 @@
  * what one append writes and syncs comes only after it returned, when the next one
  * begins: the engine acknowledges before the commit. `undone`: one append forgets
  * which messages are done. The others take LMDB's syncs away. The journal's thread. */
-#include "tests/crash/engine_states/engine_world.h"
+#include "tests/crash/engine_states/engine_mutants.h"
+
+#include "tests/crash/states/recorder.h"
 
 #include "storage/fold.h"
 #include "storage/log.h"
+
+#include <string.h>
 
 #define LMDB_NOSYNC     0x10000u
 #define LMDB_NOMETASYNC 0x40000u

@@ -7,6 +7,7 @@
 #ifndef ENGINE_WORLD_H
 #define ENGINE_WORLD_H
 
+#include "tests/crash/engine_states/engine_mutants.h"
 #include "tests/crash/states/recorder.h"
 
 #include "engine/holdfast.h"
@@ -182,7 +183,6 @@ bool live(const script *by, uint32_t ops);
 /* ---- engine_scripts.c */
 extern const script     scripts[];
 extern const unsigned   script_count;
-extern _Atomic uint64_t fold_slice_most;
 
 /* ---- engine_tool.c: what a tool does to the store, with an engine or without one. */
 void tool_send(void);
@@ -194,19 +194,5 @@ int tool_dead(int (*each)(void *user, const hf_message *msg), void *user);
 
 /* ---- engine_check.c: NULL, or what is wrong. */
 const char *check_state(const moment *m, bool go_on);
-
-/* ---- engine_mutants.c */
-typedef enum mutant {
-    MUTANT_NONE,
-    MUTANT_EARLY,
-    MUTANT_UNDONE,
-    MUTANT_NOSYNC,
-    MUTANT_NOMETASYNC
-} mutant;
-int         mutant_named(const char *name);
-const char *mutant_name(mutant which);
-void        mutant_use(mutant which, uint32_t at); /* the at-th append is the bad one */
-
-extern _Atomic uint64_t folds_done; /* by the log that was appended to last */
 
 #endif
