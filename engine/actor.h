@@ -26,6 +26,10 @@ typedef struct hf_actor {
     uint8_t          len;           /* of address */
     bool             damaged;       /* state or a row can't be read: runs no turns */
     bool             rows;          /* has messages in the inbox table */
+    uint8_t          version;       /* of its state's form */
+    bool             rowed : 1;     /* rows it put are not folded yet: rowed.c */
+    bool             awake : 1;     /* its type's hook was told */
+    bool             flushes : 1;   /* changed since it came, and its type flushes */
     char             address[];
 } hf_actor;
 

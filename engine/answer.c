@@ -9,6 +9,10 @@
  *
  * Worker threads of the control socket. */
 #include "engine/answer.h"
+#include "engine/ask.h"
+#include "engine/cancel.h"
+#include "engine/flush.h"
+#include "engine/limit.h"
 
 #include "recovery/change.h"
 
@@ -25,6 +29,7 @@ typedef struct facts {
     hf_engine  *engine;
     uint32_t    count;
     hf_running *running;
+    hf_cancel   cancel;
 } facts;
 
 static int compare(const void *id, const void *running)
@@ -45,6 +50,22 @@ static bool defines(void *user, const char *address, size_t len)
     return hf_types_find(&((facts *)user)->engine->types, address, len) != NULL;
 }
 
+/* A thread has it, though its turn may not have begun. */
+static bool is_asked(const hf_cancel *cancel, uint64_t id)
+{
+    uint32_t from = 0, to = cancel->asked_count;
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        if (cancel->asked[middle] == id)
+            return true;
+        if (cancel->asked[middle] < id)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return false;
+}
+
 static bool runs(void *user, const hf_entry *message, uint64_t *since, bool *stuck)
 {
     const facts *f = user;
@@ -53,7 +74,7 @@ static bool runs(void *user, const hf_entry *message, uint64_t *since, bool *stu
         r = bsearch(&message->id, f->running, f->count, sizeof *r, compare);
     *since = r ? r->since_ms : 0;
     *stuck = r && r->stuck;
-    return r != NULL;
+    return r != NULL || is_asked(&f->cancel, message->id);
 }
 
 /* ---- Is it in memory? Only its shard's thread can say. */
@@ -117,16 +138,27 @@ static bool suspect(void *user, uint64_t id, uint32_t *strikes, uint64_t *until)
     return true;
 }
 
+static size_t note(void *user, uint64_t id, uint8_t text[HF_NOTE_MAX])
+{
+    return hf_progress_of(((facts *)user)->engine, id, text);
+}
+
 static bool full(void *user)
 {
     return atomic_load(&((facts *)user)->engine->tight);
+}
+
+static bool limit(void *user, const char *address, size_t len, hf_limited *out)
+{
+    const hf_kind_of *kind = hf_types_find(&((facts *)user)->engine->types, address, len);
+    return kind && hf_limit_look(kind->limit, out);
 }
 
 static void put_stats(void *user, hf_out *row)
 {
     hf_engine *engine = ((facts *)user)->engine;
     hf_counters *c = &engine->count;
-    uint64_t residents = 0, bytes = 0;
+    uint64_t residents = 0, bytes = 0, dirty, flushed, failed;
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         residents += atomic_load(&engine->shards[i].residents);
         bytes += atomic_load(&engine->shards[i].resident_bytes);
@@ -144,6 +176,12 @@ static void put_stats(void *user, hf_out *row)
     hf_out_uint(row, "commit_p99_us", hf_histogram_at(&engine->journal.latency, 990));
     hf_out_uint(row, "waiting", atomic_load(&c->waiting));
     hf_out_uint(row, "running", atomic_load(&c->running));
+    hf_flushes_count(engine, &dirty, &flushed, &failed);
+    if (engine->flushes) {
+        hf_out_uint(row, "dirty", dirty);
+        hf_out_uint(row, "flushed", flushed);
+        hf_out_uint(row, "flush_failed", failed);
+    }
     hf_out_uint(row, "residents", residents);
     hf_out_uint(row, "resident_bytes", bytes);
     hf_out_uint(row, "window_max_bytes", engine->options.window);
@@ -158,6 +196,8 @@ static int gather(facts *f, const hf_answers *answers)
 }
 
 /* ---- Changes */
+
+enum { LOOKS = 500 }; /* for delayed letters to come */
 
 /* Wait until no turn runs of what was paused, at most wait_ms; tells how many do. */
 static int wait_for_turns(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_plan *plan)
@@ -212,6 +252,10 @@ static int follow(hf_engine *engine, const hf_plan *plan)
         if (e.op == HF_OP_REQUEUE || e.op == HF_OP_RETRY)
             hf_dispatch_requeued(engine, &e);
     }
+    at = plan->delayed.data;
+    end = at ? at + plan->delayed.len : at;
+    for (hf_entry e; at < end && hf_entry_decode(at, (size_t)(end - at), &e); at += hf_entry_size(&e))
+        hf_dispatch_requeued(engine, &e);
     if (plan->pauses)
         err = hf_pauses_add(engine, what);
     if (plan->resumes)
@@ -231,17 +275,61 @@ static int send_letters(hf_engine *engine, hf_plan *plan)
     return err;
 }
 
-static int make_change(hf_answers *answers, hf_inquiry *inquiry, const char *name,
+/* Once nothing can begin what is to be cancelled, look once more: what waits now is buried.
+ * Letters that waited for their time come into the inbox first. */
+static int plan_again(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_bytes arguments,
+                      hf_plan *plan)
+{
+    int err = HF_OK;
+    for (int i = 0; !err && i < LOOKS; i++) {
+        hf_plan_done(plan);
+        err = gather(f, answers);
+        if (!err)
+            err = hf_plan_make(plan, inquiry, "cancel", arguments);
+        if (err || !plan->delayed.count)
+            return err;
+        struct timespec pause = { 0, 4000000 };
+        (void)nanosleep(&pause, NULL);
+    }
+    return err ? err : hf_error(HF_ETIMEDOUT, "a delayed message does not come: no room?");
+}
+
+static int make_cancel(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_bytes arguments,
+                       hf_plan *plan)
+{
+    hf_engine *engine = answers->engine;
+    int err = hf_plan_make(plan, inquiry, "cancel", arguments);
+    if (err)
+        return err;
+    for (uint32_t i = 0; i < plan->asked_count; i++)
+        hf_watch_stop(answers->watch, plan->asked[i]);
+    if (!plan->ending.count && !plan->delayed.count)
+        return commit_facts(engine, plan);
+    err = hf_cancel_begin(&f->cancel, engine, answers->watch, &plan->ending, &plan->delayed);
+    hf_plan first = *plan; /* the cancel points into it */
+    memset(plan, 0, sizeof *plan);
+    if (!err)
+        err = plan_again(answers, inquiry, f, arguments, plan);
+    if (!err)
+        err = commit_facts(engine, plan);
+    int end = hf_cancel_end(&f->cancel, err ? NULL : &plan->ending);
+    hf_plan_done(&first);
+    return err ? err : end;
+}
+
+static int make_change(hf_answers *answers, hf_inquiry *inquiry, facts *f, const char *name,
                        hf_bytes arguments, hf_plan *plan)
 {
     hf_engine *engine = answers->engine;
+    if (strcmp(name, "cancel") == 0)
+        return make_cancel(answers, inquiry, f, arguments, plan);
     int err = hf_plan_make(plan, inquiry, name, arguments);
     if (err)
         return err;
     if (plan->count)
         return send_letters(engine, plan);
     err = commit_facts(engine, plan);
-    if (!err && plan->facts.count && follow(engine, plan))
+    if (!err && (plan->facts.count || plan->delayed.count) && follow(engine, plan))
         err = hf_error(HF_EUNKNOWN, "on disk, but this engine cannot follow: %s",
                        hf_error_detail());
     return err;
@@ -253,7 +341,7 @@ static int change_store(hf_answers *answers, hf_inquiry *inquiry, facts *f, cons
     hf_plan plan;
     memset(&plan, 0, sizeof plan);
     pthread_mutex_lock(&answers->changing);
-    int err = make_change(answers, inquiry, name, arguments, &plan);
+    int err = make_change(answers, inquiry, f, name, arguments, &plan);
     pthread_mutex_unlock(&answers->changing);
     bool done = !err && (plan.facts.count || plan.count);
     if (!err && plan.pauses)
@@ -293,7 +381,8 @@ int hf_answer(void *user, bool change, const char *name, hf_bytes arguments, hf_
     if (err)
         return err;
     hf_living living = { .user = &f, .type = type_name, .defines = defines, .runs = runs,
-                         .resident = resident, .suspect = suspect, .full = full,
+                         .resident = resident, .suspect = suspect, .note = note,
+                         .full = full, .limit = limit,
                          .stats = put_stats };
     hf_inquiry inquiry = { .disk = engine->disk, .living = &living, .source = "engine",
                            .pid = (uint64_t)getpid(), .each = row, .user = to };

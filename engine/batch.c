@@ -3,7 +3,7 @@
  * Happy path: new, segments filled by turn.c or send.c, done ranges noted,
  * submitted to journal.c, settled, cleared for the next use. Fails only for
  * want of memory. The thread that fills it. */
-#include "engine/engine.h"
+#include "engine/ask.h"
 
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -23,6 +23,7 @@ static void destroy(hf_batch *b)
     hf_mem_free(b->segments);
     hf_mem_free(b->done);
     hf_mem_free(b->named);
+    hf_mem_free(b->notes);
     hf_mem_free(b);
 }
 
@@ -88,6 +89,10 @@ void hf_batch_free(hf_batch *b)
 {
     if (!b)
         return;
+    if (b->replies)
+        hf_replies_cut(b, NULL);
+    if (b->note_count)
+        hf_dedupe_cut(b, 0);
     hf_shelf *shelf = &b->engine->shelf;
     bool keep = room_of(b) <= SHELF_BATCH_MAX;
     pthread_mutex_lock(&shelf->lock);
@@ -106,18 +111,23 @@ void hf_batch_clear(hf_batch *b)
 {
     for (uint32_t i = 0; i <= b->shards; i++)
         hf_segment_cut(&b->segments[i], (hf_batch_mark){ 0 });
+    if (b->note_count)
+        hf_dedupe_cut(b, 0);
+    b->decided = 0;
+    b->refusal = HF_OK;
     b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
+    b->fired = 0;
     b->next = NULL;
     b->settled = NULL;
     b->owner = NULL;
-    b->end = b->sequence = 0;
+    b->end = b->sequence = b->ask = b->reply_bytes = 0;
     b->rides = b->outside = b->waited = false;
 }
 
-int hf_batch_done(hf_batch *b, uint64_t id)
+int hf_batch_done(hf_batch *b, uint64_t place)
 {
     hf_range *last = b->done_count ? &b->done[b->done_count - 1] : NULL;
-    if (last && last->first + last->count == id) {
+    if (last && last->first + last->count == place) {
         last->count++;
         return HF_OK;
     }
@@ -129,11 +139,11 @@ int hf_batch_done(hf_batch *b, uint64_t id)
         b->done = done;
         b->done_room = room;
     }
-    b->done[b->done_count++] = (hf_range){ id, 1 };
+    b->done[b->done_count++] = (hf_range){ place, 1 };
     return HF_OK;
 }
 
-int hf_batch_named(hf_batch *b, uint64_t id)
+int hf_batch_named(hf_batch *b, uint64_t place)
 {
     if (b->named_count == b->named_room) {
         uint32_t room = b->named_room ? b->named_room * 2 : 64;
@@ -143,13 +153,13 @@ int hf_batch_named(hf_batch *b, uint64_t id)
         b->named = named;
         b->named_room = room;
     }
-    b->named[b->named_count++] = id;
+    b->named[b->named_count++] = place;
     return HF_OK;
 }
 
 uint64_t hf_batch_bytes(const hf_batch *b)
 {
-    uint64_t bytes = (uint64_t)b->done_count * HF_ENTRY_HEAD;
+    uint64_t bytes = (uint64_t)b->done_count * HF_ENTRY_HEAD + b->reply_bytes;
     for (uint32_t i = 0; i <= b->shards; i++)
         bytes += b->segments[i].len;
     return bytes;

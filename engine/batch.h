@@ -28,11 +28,18 @@ struct hf_batch {
     uint32_t      shards;
     hf_range     *done;       /* messages still in the window that are done */
     uint32_t      done_count, done_room;
+    uint64_t      ask;        /* who waits for the reply to what it sends; 0: nobody */
+    struct hf_response *replies; /* for callers outside, newest first; reply.c */
+    uint64_t      reply_bytes;
     uint64_t     *named;      /* messages ended by an entry that names them */
     uint32_t      named_count, named_room;
+    struct hf_dedupe_note *notes; /* of letters with .dedupe; dedupe.c */
+    uint32_t      note_count, note_room, decided; /* the journal decided on so many */
+    int           refusal;    /* HF_ECONFLICT or so: nothing of it is taken */
     uint32_t      turns;      /* that it acknowledges */
     uint32_t      dead;       /* messages that it buries */
     uint32_t      sends;      /* messages in it */
+    uint32_t      fired;      /* DUEs in it */
     bool          waited;     /* somebody sleeps at the gate until it is settled */
     uint32_t      gate;       /* which: 0 or 1 */
     bool          rides;      /* needs no commit of its own */
@@ -67,25 +74,27 @@ static inline hf_segment *hf_batch_facts(hf_batch *batch)
     return &batch->segments[batch->shards];
 }
 
-/* Message `id`, which a shard ran from the log, is done: extends the last range. */
-int  hf_batch_done(hf_batch *batch, uint64_t id);
-int  hf_batch_named(hf_batch *batch, uint64_t id);
+/* The message at that place, which a shard ran from the log, is done: extends the last
+ * range. Named: an entry in the batch says so. */
+int  hf_batch_done(hf_batch *batch, uint64_t place);
+int  hf_batch_named(hf_batch *batch, uint64_t place);
 uint64_t hf_batch_bytes(const hf_batch *batch);
 bool hf_batch_is_empty(const hf_batch *batch);
 
 /* Undoing what a failed turn staged. */
 typedef struct hf_batch_mark {
-    uint32_t len, count, messages, keeps;
+    uint32_t len, count, messages, requeues, keeps;
 } hf_batch_mark;
 static inline hf_batch_mark hf_segment_mark(const hf_segment *s)
 {
-    return (hf_batch_mark){ s->len, s->count, s->messages, s->keeps };
+    return (hf_batch_mark){ s->len, s->count, s->messages, s->requeues, s->keeps };
 }
 static inline void hf_segment_cut(hf_segment *s, hf_batch_mark m)
 {
     s->len = m.len;
     s->count = m.count;
     s->messages = m.messages;
+    s->requeues = m.requeues;
     s->keeps = m.keeps;
 }
 

@@ -25,6 +25,7 @@ struct hf_callback_queue {
     hf_callback    *first, **end;
     uint64_t        due;    /* reserved, or queued and not made yet */
     uint64_t        queued; /* of them */
+    uint64_t        making; /* and of these, that are being made */
     bool            stop;
     pthread_t       thread; /* that makes them: ours or the loop's */
     uv_async_t     *door;   /* NULL: a thread of our own */
@@ -51,6 +52,7 @@ static void make_all(hf_callback_queue *queue, hf_callback *first, uint64_t coun
     inside = here.outer;
     pthread_mutex_lock(&queue->lock);
     queue->due -= count;
+    queue->making -= count;
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -59,6 +61,7 @@ static hf_callback *take_all(hf_callback_queue *queue, uint64_t *count)
 {
     hf_callback *first = queue->first;
     *count = queue->queued;
+    queue->making += queue->queued;
     queue->first = NULL;
     queue->end = &queue->first;
     queue->queued = 0;
@@ -228,6 +231,15 @@ void hf_callbacks_stop(hf_callbacks *callbacks)
         uv_close((uv_handle_t *)queue->door, on_closed);
     }
     callbacks->queue = NULL;
+}
+
+bool hf_callbacks_rest(const hf_callbacks *callbacks)
+{
+    hf_callback_queue *queue = callbacks->queue;
+    pthread_mutex_lock(&queue->lock);
+    bool rest = !queue->queued && !queue->making;
+    pthread_mutex_unlock(&queue->lock);
+    return rest;
 }
 
 bool hf_callbacks_inside(const hf_callbacks *callbacks)

@@ -38,6 +38,9 @@ void hf_callbacks_queue(hf_callbacks *callbacks, hf_callback *callback);
  * reserved or queued any more. NULL queue is fine. */
 void hf_callbacks_stop(hf_callbacks *callbacks);
 
+/* None is queued, or being made. What is reserved only does not count. */
+bool hf_callbacks_rest(const hf_callbacks *callbacks);
+
 /* Is the calling thread making a callback of this engine right now? */
 bool hf_callbacks_inside(const hf_callbacks *callbacks);
 

@@ -11,14 +11,26 @@
  * nothing to do, and takes no more while too much of its own is uncommitted. */
 #include "engine/turn.h"
 
+#include "engine/conflate.h"
+#include "engine/inbox.h"
+#include "engine/limit.h"
+#include "engine/alarms.h"
+#include "engine/cancel.h"
+#include "engine/expiry.h"
+#include "engine/flush.h"
+#include "engine/schedule.h"
 #include "engine/pause.h"
 #include "engine/pool.h"
+#include "engine/rows.h"
 #include "engine/suspect.h"
+#include "engine/timebase.h"
+#include "engine/urgency.h"
 
 #include "storage/assert.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/sharing.h"
 #include "storage/testpoint.h"
 
 enum {
@@ -29,13 +41,16 @@ enum {
 
 void hf_dispatch_ready(hf_shard *shard, hf_mailbox *box)
 {
-    if (box->ready)
+    if (box->in) {
+        if (box->level < box->urgency)
+            hf_line_raise(box);
         return;
-    box->ready = true;
-    box->next_ready = NULL;
-    *shard->ready_end = box;
-    shard->ready_end = &box->next_ready;
-    shard->ready_count++;
+    }
+    hf_line *line = &shard->ready;
+    uint32_t kind = box->actor->kind->index;
+    if (shard->held && shard->held[kind].count)
+        line = &shard->held[kind]; /* behind those who came before */
+    hf_line_put(line, box, shard->now_ms);
 }
 
 int hf_dispatch_mailbox(hf_shard *shard, hf_actor *actor, hf_mailbox **out)
@@ -78,13 +93,22 @@ static uint64_t due_ns_of(uint64_t due_ms)
 /* What the turn saved is the actor's state from now on. */
 static int take_state(hf_shard *shard, const hf_turn *turn, hf_actor *actor)
 {
-    if (turn->forgot)
-        return hf_actor_set_state(&shard->actors, actor, hf_view(NULL, 0));
-    if (!turn->saved)
+    if (!turn->saved && !turn->forgot)
         return HF_OK;
+    int err = actor->kind->flush ? hf_dirty_ready(shard, actor) : HF_OK;
     const uint8_t *save = hf_batch_facts(turn->batch)->data + turn->save_at;
-    return hf_actor_set_state(&shard->actors, actor,
-                              hf_view(save + HF_ENTRY_HEAD, hf_get32(save + 4)));
+    hf_bytes state = { NULL, 0 };
+    if (turn->saved)
+        state = hf_view(save + HF_ENTRY_HEAD, hf_get32(save + 4));
+    if (!err)
+        err = hf_actor_set_state(&shard->actors, actor, state);
+    if (!err && turn->saved)
+        actor->version = (uint8_t)actor->kind->is.version;
+    if (!err && actor->kind->flush) {
+        hf_dirty_turn(shard, actor, turn);
+        hf_flush_hold(turn);
+    }
+    return err;
 }
 
 /* The turn stands: what it saved is the actor's state, its message is done. */
@@ -93,13 +117,17 @@ static int keep_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, const hf_l
     hf_batch *batch = turn->batch;
     int err = HF_OK;
     if (letter && !letter->page && letter->place >= shard->folded)
-        err = hf_batch_done(batch, letter->id);
+        err = hf_batch_done(batch, letter->place);
     else
         err = hf_outcome_ack(batch, turn->e);
+    if (!err && turn->alarms)
+        err = hf_alarms_staged(shard, turn, batch->sequence);
     if (!err)
         err = take_state(shard, turn, actor);
     if (err)
         return err;
+    if (turn->rows)
+        hf_rows_keep(shard, actor, turn->rows, batch->sequence);
     batch->turns++;
     actor->batch = batch->sequence;
     return HF_OK;
@@ -117,6 +145,8 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
     if (err)
         return err;
     err = hf_outcome_failed(turn, p, &due_ms);
+    if (!err && turn->alarms)
+        err = hf_alarms_staged(shard, turn, turn->batch->sequence);
     if (!err)
         err = take_state(shard, turn, actor); /* the failed hook's */
     if (err) {
@@ -125,6 +155,8 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
         return err;
     }
     actor->batch = turn->batch->sequence;
+    if (turn->rows)
+        hf_rows_keep(shard, actor, turn->rows, actor->batch);
     if (fresh)
         hf_mailbox_insert(box, p);
     if (due_ms) {
@@ -153,6 +185,13 @@ static int hold_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel 
     return err;
 }
 
+/* A note of a child runs no code of the user's: it is no turn to a limit, and needs no
+ * pool. */
+static bool is_limited(const hf_actor *actor, const hf_entry *e)
+{
+    return actor->kind->limit && !hf_entry_is_ours(e);
+}
+
 /* One message, one turn. letter or parcel says where it came from. */
 int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
                     const hf_letter_in *letter, hf_parcel *p)
@@ -160,16 +199,21 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     hf_engine *engine = shard->engine;
     hf_turn *turn = shard->turn;
     hf_batch *batch = hf_shard_batch(shard);
-    if (!batch)
+    if (!batch) {
+        if (is_limited(actor, e))
+            hf_limit_ended_here(shard, actor->kind, HF_SAYS_NOTHING);
         return HF_ENOMEM;
+    }
     shard->slot->hash = e->hash;
     shard->slot->id = e->id;
     turn->parcel = p;
-    hf_turn_begin(turn, actor->kind, batch, e, hf_view(actor->state, actor->state_len));
+    hf_turn_begin(turn, actor->kind, batch, e, actor);
     bool stands = hf_turn_run(turn);
+    hf_turn_says says = hf_limit_says(turn, stands);
     int err;
-    if (stands && turn->sends && atomic_load_explicit(&engine->tight, memory_order_relaxed)) {
+    if (stands && hf_turn_must_wait(turn)) {
         err = hold_turn(shard, turn, actor, p);
+        says = HF_SAYS_NOTHING;
     } else if (stands) {
         err = keep_turn(shard, turn, actor, letter);
         if (!err && p)
@@ -181,55 +225,21 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
         hf_turn_cut(turn);
     else if (actor->taken < e->place)
         actor->taken = e->place;
-    if (turn->scratch)
+    if (turn->scratch || turn->rows)
         hf_turn_end(turn);
     shard->slot->id = 0;
     if (hf_suspects_any(engine))
         hf_suspect_ended(engine, e->id);
-    if (!err && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
-                 || batch->sends >= engine->batch_turns / 8))
+    if (is_limited(actor, e))
+        hf_limit_ended_here(shard, actor->kind, err ? HF_SAYS_NOTHING : says);
+    bool tight = atomic_load_explicit(&engine->tight, memory_order_relaxed);
+    if (!err && batch == shard->batch && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
+                 || batch->sends >= (tight ? 1 : engine->batch_turns / 8)))
         hf_shard_submit(shard);
     return err;
 }
 
 enum { BLOCKED = 1 };
-
-/* It killed the process too often. Steps it began are undone first. */
-static int bury_suspect(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
-{
-    static const char why[] = "killed the process";
-    hf_turn *turn = shard->turn;
-    hf_batch *batch = hf_shard_batch(shard);
-    bool undo = box->actor->kind->is.undo && !p->e.phase;
-    if (!batch)
-        return HF_ENOMEM;
-    p->shard = shard;
-    turn->parcel = p;
-    hf_turn_begin(turn, box->actor->kind, batch, &p->e, hf_view(NULL, 0));
-    p->e.attempt++;
-    int err = undo ? hf_parcel_note(p, HF_EDEAD, why, hf_clock_wall_ms())
-                   : hf_outcome_dead(turn, p, why);
-    if (!err && undo) {
-        p->e.phase = 1;
-        err = hf_outcome_retry(batch, &p->e);
-    }
-    if (err) {
-        p->e.attempt--;
-        hf_turn_cut(turn);
-        return err;
-    }
-    box->actor->batch = batch->sequence;
-    if (box->actor->taken < p->e.place)
-        box->actor->taken = p->e.place;
-    if (undo) {
-        hf_suspect_ended(shard->engine, p->e.id);
-        hf_dispatch_rest(shard, p, hf_clock_mono_ns());
-        return HF_OK;
-    }
-    hf_suspect_buried(shard, p->e.id, batch->sequence);
-    hf_dispatch_parcel_done(shard, p);
-    return HF_OK;
-}
 
 /* ---- Letters */
 
@@ -238,6 +248,10 @@ void hf_dispatch_decode(const hf_letter_in *letter, hf_entry *e)
     /* Checked when it was paged in, or written by ourselves. */
     size_t size = hf_entry_decode(letter->entry, SIZE_MAX, e);
     HF_ASSERT(size);
+    if (e->flags & HF_ENTRY_SHARES) {
+        bool whole = hf_sharing_find(letter->entry - e->back, letter->entry, e);
+        HF_ASSERT(whole);
+    }
     e->id = letter->id;
     e->place = letter->place;
     if (!e->sent)
@@ -246,9 +260,14 @@ void hf_dispatch_decode(const hf_letter_in *letter, hf_entry *e)
 
 static int start_on_pool(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
+    /* Notes of its children ran here: they commit before it does. */
+    if (shard->batch && box->actor->batch == shard->batch->sequence)
+        hf_shard_submit(shard);
     p->shard = shard;
+    p->era = shard->era;
     p->now = HF_PARCEL_RUNS;
     p->more = box->letters.count || box->paged.count || box->actor->rows;
+    p->rows_left = hf_rows_lend(shard, box->actor);
     box->running++;
     shard->runs_outside++;
     if (box->actor->taken < p->e.place)
@@ -263,10 +282,13 @@ static int start_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
     hf_entry e;
     hf_dispatch_decode(hf_letters_front(from), &e);
     hf_parcel *p = hf_dispatch_parcel(shard, box->actor, &e);
-    if (!p)
+    if (!p) {
+        if (box->actor->kind->limit)
+            hf_limit_ended_here(shard, box->actor->kind, HF_SAYS_NOTHING);
         return HF_ENOMEM;
+    }
     hf_mailbox_insert(box, p);
-    hf_letters_pop(from);
+    hf_urgency_pop(box, from);
     return start_on_pool(shard, box, p);
 }
 
@@ -279,7 +301,7 @@ static int rest_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from, const
     hf_mailbox_insert(box, p);
     if (box->actor->taken < e->place)
         box->actor->taken = e->place;
-    hf_letters_pop(from);
+    hf_urgency_pop(box, from);
     hf_dispatch_rest(shard, p, due_ns_of(e->due));
     return HF_OK;
 }
@@ -291,7 +313,7 @@ static int check_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
     switch (hf_suspect_judge(shard->engine, box->actor->kind, &p->e, &wait_ns)) {
     case HF_MAY_RUN:   return BLOCKED;
     case HF_MUST_WAIT: hf_dispatch_rest(shard, p, hf_clock_mono_ns() + wait_ns); return HF_OK;
-    default:           return bury_suspect(shard, box, p);
+    default:           return hf_expiry_suspect(shard, box, p);
     }
 }
 
@@ -310,18 +332,34 @@ static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
     hf_letter_in letter = *hf_letters_front(from);
     hf_entry e;
     hf_dispatch_decode(&letter, &e);
-    if (e.due && e.due > hf_clock_wall_ms())
+    if (shard->doomed) {
+        int wants = hf_cancel_letter(shard, box, from, &e);
+        if (wants != HF_GOES_ON)
+            return wants;
+    }
+    if (e.due && e.reason != HF_DUE_PASSED && e.due > hf_clock_wall_ms())
         return rest_letter(shard, box, from, &e);
+    if (e.op != HF_OP_SEND || e.expires || e.phase) {
+        int wants = hf_expiry_letter(shard, box, from, &letter, &e);
+        if (wants != HF_GOES_ON)
+            return wants;
+    }
     if (hf_suspects_any(shard->engine)) {
         int checked = check_letter(shard, box, from, &e);
         if (checked != BLOCKED)
             return checked;
     }
-    if (box->actor->kind->pooled)
+    if (e.flags & HF_ENTRY_CONFLICT)
+        return hf_conflict_bury(shard, box, from);
+    if (is_limited(box->actor, &e) && !hf_limit_admit(shard, box))
+        return BLOCKED;
+    if (shard->ahead)
+        shard->ahead--;
+    if (box->actor->kind->pooled && !hf_entry_is_ours(&e))
         return start_letter(shard, box, from);
     int err = hf_dispatch_turn(shard, box->actor, &e, &letter, NULL);
     if (!err)
-        hf_letters_pop(from);
+        hf_urgency_pop(box, from);
     return err;
 }
 
@@ -353,12 +391,19 @@ static int run_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     if (p->heap)
         hf_timers_remove(shard, p);
+    if (p->e.op == HF_OP_DUE || p->e.phase) {
+        int wants = hf_expiry_parcel(shard, box, p);
+        if (wants != HF_GOES_ON)
+            return wants;
+    }
     if (hf_suspects_any(shard->engine)) {
         int checked = check_parcel(shard, box, p);
         if (checked != BLOCKED)
             return checked;
     }
-    if (box->actor->kind->pooled)
+    if (is_limited(box->actor, &p->e) && !hf_limit_admit(shard, box))
+        return BLOCKED;
+    if (box->actor->kind->pooled && !hf_entry_is_ours(&p->e))
         return start_on_pool(shard, box, p);
     hf_entry e = p->e;
     return hf_dispatch_turn(shard, box->actor, &e, NULL, p);
@@ -368,7 +413,28 @@ static int run_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 static bool comes_first(const hf_mailbox *box, const hf_parcel *p)
 {
     const hf_letters *l = box->paged.count ? &box->paged : &box->letters;
-    return !l->count || p->e.place < l->items[l->first].place;
+    return (!l->count || p->e.place < l->items[l->first].place)
+        && p->e.place < hf_conflate_front(box);
+}
+
+/* Letters that replace each other stand where the oldest of them stood. */
+static bool newest_first(const hf_mailbox *box)
+{
+    const hf_letters *l = box->paged.count ? &box->paged : &box->letters;
+    uint64_t front = hf_conflate_front(box);
+    return front != UINT64_MAX && (!l->count || front < l->items[l->first].place);
+}
+
+static int run_newest(hf_shard *shard, hf_mailbox *box)
+{
+    hf_parcel *p;
+    int err = hf_conflate_take(shard, box, &p);
+    if (err)
+        return err;
+    err = run_parcel(shard, box, p);
+    if (err == BLOCKED)
+        hf_conflate_back(box, p);
+    return err;
 }
 
 /* One step of one actor; BLOCKED: nothing to do for it now. */
@@ -380,8 +446,8 @@ static int step_mailbox(hf_shard *shard, hf_mailbox *box)
         || (actor->kind->pooled && box->running >= actor->kind->is.workers))
         return BLOCKED;
     int err = next_parcel(box, &p);
-    if (err)
-        return err;
+    if (err || (box->words_end && !hf_alarms_know(shard, box)))
+        return err; /* what its turn said of alarms comes first */
     /* Rows first: `taken` must never pass one that was not looked at. */
     if (!box->paged.count && actor->rows) {
         err = hf_paging_fill(shard, actor);
@@ -390,8 +456,12 @@ static int step_mailbox(hf_shard *shard, hf_mailbox *box)
         if (actor->damaged)
             return BLOCKED;
     }
+    if (box->conflated && hf_conflate_unlooked(box))
+        return hf_conflate_look(shard, box);
     if (p && comes_first(box, p))
         return run_parcel(shard, box, p);
+    if (box->conflated && newest_first(box))
+        return run_newest(shard, box);
     if (box->paged.count)
         return run_letter(shard, box, &box->paged);
     if (box->letters.count)
@@ -406,10 +476,14 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
     for (int i = 0; !err && i < TURNS_EACH && may; i++) {
         may = !hf_suspects_any(shard->engine)
             || hf_suspects_let_run(shard->engine, box->actor->hash);
+        if (may && hf_urgency_calls(shard))
+            break;
         if (may)
             err = step_mailbox(shard, box);
     }
-    if (err == BLOCKED && hf_mailbox_is_empty(box) && !box->ready)
+    if (box->full)
+        hf_inbox_look(shard, box);
+    if (err == BLOCKED && hf_mailbox_is_empty(box) && !box->in)
         drop_mailbox(shard, box);
     else if (err != BLOCKED)
         hf_dispatch_ready(shard, box);
@@ -418,21 +492,18 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
 
 bool hf_shard_may_take(const hf_shard *shard)
 {
-    return shard->uncommitted < HF_UNCOMMITTED_MAX && !atomic_load(&shard->stop)
+    bool tight = atomic_load_explicit(&shard->engine->tight, memory_order_relaxed);
+    return shard->uncommitted < (tight ? HF_UNCOMMITTED_TIGHT : HF_UNCOMMITTED_MAX) && !atomic_load(&shard->stop)
         && !atomic_load_explicit(&shard->engine->crowded, memory_order_relaxed)
         && atomic_load_explicit(&shard->engine->phase, memory_order_relaxed) == HF_LIVE;
 }
 
-static int run_ready(hf_shard *shard)
+int hf_dispatch_line(hf_shard *shard)
 {
     int err = HF_OK;
-    for (uint32_t n = shard->ready_count; n && !err && hf_shard_may_take(shard); n--) {
-        hf_mailbox *box = shard->ready;
-        shard->ready = box->next_ready;
-        if (!shard->ready)
-            shard->ready_end = &shard->ready;
-        shard->ready_count--;
-        box->ready = false;
+    for (uint32_t n = shard->ready.count; n && !err && hf_shard_may_take(shard)
+         && !hf_urgency_calls(shard); n--) {
+        hf_mailbox *box = hf_line_take(&shard->ready, shard->now_ms);
         err = run_mailbox(shard, box);
         if (err == BLOCKED) { /* somebody else must run alone first */
             hf_dispatch_ready(shard, box);
@@ -440,117 +511,4 @@ static int run_ready(hf_shard *shard)
         }
     }
     return err;
-}
-
-/* ---- What other threads left for us */
-
-static void run_errands(hf_shard *shard, hf_errand *list)
-{
-    while (list) {
-        hf_errand *next = list->next;
-        list->run(shard, list);
-        atomic_fetch_sub(&shard->errand_count, 1);
-        list = next;
-    }
-}
-
-static bool collect_mail(hf_shard *shard)
-{
-    pthread_mutex_lock(&shard->lock);
-    hf_batch *settled = shard->settled;
-    hf_parcel *finished = shard->finished;
-    hf_errand *errands = shard->errands;
-    shard->settled = NULL;
-    shard->settled_end = &shard->settled;
-    shard->finished = NULL;
-    shard->errands = NULL;
-    shard->errands_end = &shard->errands;
-    pthread_mutex_unlock(&shard->lock);
-    bool any = settled || finished || errands;
-    hf_outbox_settled(shard, settled);
-    while (finished) {
-        hf_parcel *next = finished->queued;
-        hf_pool_take_back(shard, finished);
-        finished = next;
-    }
-    run_errands(shard, errands);
-    return any;
-}
-
-/* ---- The loop */
-
-static bool has_work(const hf_shard *shard)
-{
-    if (shard->ready_count || shard->scanning)
-        return true;
-    return !shard->at_done || atomic_load_explicit(&shard->at->next, memory_order_acquire) != NULL;
-}
-
-static bool is_quiet(const hf_shard *shard)
-{
-    return !has_work(shard) && !shard->uncommitted && !shard->batch && !shard->runs_outside
-        && !hf_pauses_rests(shard);
-}
-
-static void rest_a_while(hf_shard *shard, uint32_t bell, bool failed)
-{
-    uint64_t ns = 1000000000;
-    if (shard->timer_count) {
-        uint64_t now = hf_clock_mono_ns(), due = shard->timers[0]->due_ns;
-        ns = due > now ? (due - now < ns ? due - now : ns) : 1;
-    }
-    if (failed && ns > 10000000)
-        ns = 10000000;
-    atomic_store(&shard->quiet, is_quiet(shard) ? (uint64_t)bell + 1 : 0);
-    atomic_store(&shard->asleep, true);
-    if (atomic_load(&shard->bell) == bell && !(has_work(shard) && hf_shard_may_take(shard) && !failed))
-        hf_futex_wait(&shard->bell, bell, ns);
-    atomic_store(&shard->asleep, false);
-    atomic_store(&shard->quiet, 0);
-}
-
-static int one_round(hf_shard *shard)
-{
-    uint64_t folded = hf_log_folded(shard->engine->log);
-    int err = HF_OK;
-    atomic_fetch_add_explicit(&shard->activity, 1, memory_order_relaxed);
-    if (folded > shard->folded
-        || (folded == shard->folded && atomic_load_explicit(&shard->released, memory_order_relaxed)
-                                           < folded))
-        hf_resident_fold(shard, folded);
-    hf_timers_wake(shard);
-    if (shard->ready_count)
-        err = run_ready(shard);
-    if (!err && shard->scanning && shard->ready_count < 256 && hf_shard_may_take(shard))
-        hf_paging_scan(shard);
-    if (!err)
-        err = hf_pull(shard);
-    return err;
-}
-
-void *hf_dispatch_main(void *user)
-{
-    hf_shard *shard = user;
-    uint64_t seconds = 0;
-    int err;
-    while (!atomic_load(&shard->stop)) {
-        uint32_t bell = atomic_load(&shard->bell);
-        bool mail = collect_mail(shard);
-        err = one_round(shard);
-        if (err)
-            hf_engine_log(shard->engine, HF_ERROR, "shard %u: %s", shard->index, hf_strerror(err));
-        if (hf_clock_mono_ns() / 1000000000 != seconds) {
-            seconds = hf_clock_mono_ns() / 1000000000;
-            shard->seconds = (uint32_t)seconds;
-            hf_resident_sweep(shard);
-        }
-        bool more = (has_work(shard) && hf_shard_may_take(shard)) || mail;
-        if (more && !err)
-            continue;
-        hf_shard_submit(shard);
-        rest_a_while(shard, bell, err != HF_OK);
-    }
-    (void)collect_mail(shard); /* errands are run, or somebody waits for ever */
-    hf_shard_submit(shard);
-    return NULL;
 }

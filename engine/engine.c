@@ -10,12 +10,18 @@
  * then nothing more is answered or released, and close still frees it. */
 #include "engine/turn.h"
 
+#include "engine/ask.h"
+#include "engine/flush.h"
+#include "engine/limit.h"
 #include "engine/loop.h"
+#include "engine/peek.h"
 #include "engine/pool.h"
 #include "engine/step.h"
 #include "engine/suspect.h"
+#include "engine/timebase.h"
 
 #include "recovery/control_client.h"
+#include "recovery/lineage.h"
 #include "recovery/message_key.h"
 
 #include "storage/clock.h"
@@ -42,8 +48,14 @@ void hf_log_stderr(void *user, hf_level level, const char *text)
     fprintf(stderr, "holdfast: %s: %s\n", names[level <= HF_ERROR ? level : HF_ERROR], text);
 }
 
-/* This thread is in the log hook. It may be any of ours, with anything locked. */
+/* This thread is in the log hook, or in one about residents. It may be any of ours, with
+ * anything locked. */
 static _Thread_local bool telling;
+
+void hf_engine_hook(bool inside)
+{
+    telling = inside;
+}
 
 void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...)
 {
@@ -67,7 +79,7 @@ int hf_engine_check(const hf_engine *engine)
     if (err)
         return err;
     if (telling)
-        return hf_error(HF_EDEADLOCK, "the log hook may not call the engine");
+        return hf_error(HF_EDEADLOCK, "this hook may not call the engine");
     switch (atomic_load_explicit(&engine->phase, memory_order_acquire)) {
     case HF_STOPPED: return hf_error(HF_EUNKNOWN, "the engine stopped; see last-stop in %s",
                                      hf_disk_path(engine->disk));
@@ -96,6 +108,7 @@ void hf_engine_stop(hf_engine *engine, int err, const char *why)
         hf_callbacks_reserve(&engine->callbacks);
         hf_callbacks_queue(&engine->callbacks, &engine->stopped);
     }
+    hf_asks_stop(engine, HF_EUNKNOWN);
     if (engine->shards)
         hf_shards_wake(engine);
 }
@@ -164,13 +177,28 @@ static int open_disk(hf_engine *engine, const char *path)
     }
 }
 
+/* Keys of before a restore begin otherwise; most stores have none. */
+static int read_ancestors(hf_engine *engine)
+{
+    hf_message_key_prefix(engine->key_prefix, hf_disk_uuid(engine->disk));
+    engine->ancestors = hf_mem_zero(1, sizeof *engine->ancestors);
+    int err = engine->ancestors ? hf_prefixes_read(engine->ancestors, engine->disk)
+                                : hf_error(HF_ENOMEM, "the keys of a store");
+    if (err || !engine->ancestors->count) {
+        hf_mem_free(engine->ancestors);
+        engine->ancestors = NULL;
+    }
+    return err;
+}
+
 static int open_store(hf_engine *engine, const char *path)
 {
     int err = open_disk(engine, path);
     if (err)
         return err;
-    hf_message_key_prefix(engine->key_prefix, hf_disk_uuid(engine->disk));
-    err = hf_strikes_open(&engine->strikes, path);
+    err = read_ancestors(engine);
+    if (!err)
+        err = hf_strikes_open(&engine->strikes, path);
     if (!err)
         hf_suspects_init(engine);
     if (!err)
@@ -195,6 +223,7 @@ static int open_store(hf_engine *engine, const char *path)
     engine->batch_turns = (uint32_t)(room / 1024);
     engine->batch_bytes = room / 8 < 128 << 10 ? (uint32_t)(room / 8) : 128 << 10;
     engine->seed = hf_log_seed(engine->log);
+    hf_timebase_open(engine);
     engine->first_id = stats.next;
     const hf_window *w = hf_log_window(engine->log);
     if (w->count) {
@@ -202,8 +231,15 @@ static int open_store(hf_engine *engine, const char *path)
         atomic_store(&engine->published, last->base + last->count);
     }
     atomic_store(&engine->count.waiting, stats.waiting);
+    atomic_store(&engine->settled, stats.next);
     err = hf_steps_load(engine);
-    return err ? err : hf_pauses_load(engine);
+    if (!err)
+        err = hf_pauses_load(engine);
+    if (!err)
+        err = hf_limits_load(engine);
+    if (!err)
+        err = hf_flushes_load(engine);
+    return err ? err : hf_topics_load(engine);
 }
 
 static int start_threads(hf_engine *engine)
@@ -212,13 +248,23 @@ static int start_threads(hf_engine *engine)
     if (!err)
         err = hf_shards_make(engine);
     if (!err)
+        err = hf_peeks_make(engine);
+    if (!err)
+        err = hf_flushes_make(engine);
+    if (!err)
         err = hf_pools_start(engine);
     if (!err)
         err = hf_journal_start(engine);
+    if (!err)
+        err = hf_limits_start(engine);
+    if (!err)
+        err = hf_flushes_begin(engine);
     int opening = HF_OPENING; /* or stopped already */
     atomic_compare_exchange_strong(&engine->phase, &opening, HF_LIVE);
     if (!err)
         err = hf_shards_start(engine);
+    if (!err)
+        err = hf_flushes_start(engine);
     if (!err)
         err = hf_loop_start(engine);
     return err;
@@ -227,22 +273,36 @@ static int start_threads(hf_engine *engine)
 static void tear_down(hf_engine *engine, bool clean)
 {
     hf_loop_stop(engine);
+    hf_flushes_stop(engine, clean);
     hf_shards_stop(engine); /* before the pools: they queue turns there */
     hf_pools_stop(engine);
+    if (clean)
+        hf_limits_close(engine);
     hf_journal_stop(engine);
+    hf_asks_stop(engine, HF_ECLOSED);
+    hf_peeks_stop(engine);
     hf_callbacks_stop(&engine->callbacks);
+    hf_asks_free(engine);
+    hf_peeks_free(engine);
     hf_sorter_stop(engine->sorter);
     hf_shards_done(engine);
+    hf_flushes_done(engine);
     HF_TESTPOINT("close.threads");
     (void)hf_log_close(engine->log, clean);
     HF_TESTPOINT("close.clean");
     hf_strikes_close(&engine->strikes, true); /* the process lives on */
     hf_pauses_done(engine);
+    hf_topics_done(engine);
     hf_steps_done(engine);
     hf_journal_done(&engine->journal);
     hf_shelf_done(&engine->shelf);
+    hf_dedupe_done(engine);
+    hf_inboxes_done(engine);
+    pthread_mutex_destroy(&engine->notes_lock);
     hf_disk_close(engine->disk);
+    hf_limits_done(engine);
     hf_types_done(&engine->types);
+    hf_mem_free(engine->ancestors);
     hf_mem_free(engine);
 }
 
@@ -256,9 +316,16 @@ int hf_open(hf_engine **out, const char *path, const hf_options *options)
     if (!engine)
         return hf_error(HF_ENOMEM, "the engine");
     engine->opened_ms = hf_clock_wall_ms();
+    pthread_mutex_init(&engine->notes_lock, NULL);
     int err = hf_journal_init(&engine->journal);
     if (!err)
         err = hf_shelf_init(&engine->shelf);
+    if (!err)
+        err = hf_asks_make(engine);
+    if (!err)
+        err = hf_dedupe_init(engine);
+    if (!err)
+        err = hf_inboxes_init(engine);
     if (!err)
         err = copy_options(engine, options);
     if (!err)
@@ -304,7 +371,7 @@ static bool looks_idle(hf_engine *engine)
     for (uint32_t i = 0; i < engine->shard_count; i++)
         if (!hf_shard_is_quiet(&engine->shards[i]))
             return false;
-    return !atomic_load(&engine->count.running);
+    return !atomic_load(&engine->count.running) && hf_flushes_rest(engine);
 }
 
 /* Idle means: every part was idle, and none of them stirred while we looked. */
@@ -316,16 +383,16 @@ static bool is_idle(hf_engine *engine)
 
 int hf_drain(hf_engine *engine, uint32_t timeout_ms)
 {
-    uint64_t start = hf_clock_mono_ns();
+    uint64_t start = hf_clock_real_ns();
     hf_error_clear();
     int err = hf_engine_check(engine);
-    if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks)))
+    if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside()))
         err = hf_error(HF_EDEADLOCK, "hf_drain waits for turns; not in a turn or callback");
     uint64_t sleep_ns = 20000;
     while (!err && !is_idle(engine)) {
         struct timespec pause = { 0, (long)sleep_ns };
         if (timeout_ms != HF_NEVER
-            && hf_clock_mono_ns() - start > (uint64_t)timeout_ms * 1000000)
+            && hf_clock_real_ns() - start > (uint64_t)timeout_ms * 1000000)
             return hf_error(HF_ETIMEDOUT, "%llu messages wait",
                             (unsigned long long)atomic_load(&engine->count.waiting));
         hf_journal_kick(engine);
@@ -340,11 +407,11 @@ int hf_drain(hf_engine *engine, uint32_t timeout_ms)
 
 static int wait_for_turns(hf_engine *engine, uint32_t timeout_ms)
 {
-    uint64_t start = hf_clock_mono_ns();
+    uint64_t start = hf_clock_real_ns();
     while (hf_pools_halt(engine)) {
         struct timespec pause = { 0, 1000000 };
         if (timeout_ms != HF_NEVER
-            && hf_clock_mono_ns() - start >= (uint64_t)timeout_ms * 1000000)
+            && hf_clock_real_ns() - start >= (uint64_t)timeout_ms * 1000000)
             return hf_error(HF_ETIMEDOUT, "turns still run");
         nanosleep(&pause, NULL);
     }
@@ -360,14 +427,18 @@ int hf_close(hf_engine *engine, uint32_t timeout_ms)
     if (err)
         return err;
     if (telling)
-        return hf_error(HF_EDEADLOCK, "the log hook may not call the engine");
-    if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks))
+        return hf_error(HF_EDEADLOCK, "this hook may not call the engine");
+    if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside())
         return hf_error(HF_EDEADLOCK, "hf_close waits for turns; not in a turn or callback");
     int live = HF_LIVE;
     atomic_compare_exchange_strong(&engine->phase, &live, HF_CLOSING);
+    uint64_t start = hf_clock_mono_ns();
     err = wait_for_turns(engine, timeout_ms);
     if (err)
         return err;
+    if (engine->flushes)
+        hf_flushes_close(engine, timeout_ms == HF_NEVER ? UINT64_MAX
+                                 : start + (uint64_t)timeout_ms * 1000000);
     HF_TESTPOINT("close.begun");
     tear_down(engine, atomic_load(&engine->phase) == HF_CLOSING);
     return HF_OK;

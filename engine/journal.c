@@ -12,6 +12,7 @@
  * anyone: what it hands over lands in queues that cannot be full. */
 #include "engine/engine.h"
 
+#include "engine/ask.h"
 #include "engine/thread.h"
 
 #include "storage/assert.h"
@@ -24,21 +25,13 @@
 #include <stdlib.h>
 
 enum {
-    LINGER_NS     = 60 * 1000,
-    PACE_NS       = 20 * 1000 * 1000,
     TIGHT_NS      = 20 * 1000 * 1000, /* short of room: how often to look again */
+    WORDS_NS      = 2000 * 1000 * 1000, /* an operator's word waits for room for so long */
     REST_NS       = 1000 * 1000 * 1000, /* idle for so long: memory goes back */
-    GROUP_MAX     = 4 << 20,        /* bytes in one commit: outsiders get what turns leave, */
-    GROUP_MIN     = 512 << 10,      /* but this much */
+    FEW_BYTES     = 16 << 10,       /* in one commit while space is short */
     STUCK_NS      = 10 * 1000 * 1000,
     IDLE_SLICE    = 512 << 10,      /* while nobody waits for the fold */
 };
-
-#if defined(__x86_64__) || defined(__i386__)
-#define HF_RELAX() __builtin_ia32_pause()
-#else
-#define HF_RELAX() ((void)0)
-#endif
 
 int hf_journal_init(hf_journal *j)
 {
@@ -73,42 +66,13 @@ typedef struct round {
     bool       pressed;   /* outsiders wait for the fold */
 } round;
 
-/* How many bytes of outsiders may come in now. While shards lag they come slower and
- * fewer: what isn't worked on before the window is folded costs many times as much.
- * With twice the budget in the window nobody comes in. */
-static uint64_t pace(hf_engine *engine)
+/* Tell who asks whether to wait: senders at the door, turns that send. */
+static bool has_room(hf_engine *engine)
 {
-    hf_journal *j = &engine->journal;
-    uint64_t window = engine->options.window, lag = hf_shards_lag(engine);
-    uint64_t since = hf_clock_mono_ns() - j->paced_ns;
-    hf_log_stats stats;
-    hf_log_stat(engine->log, &stats);
-    if (atomic_load_explicit(&engine->tight, memory_order_relaxed) || j->poor
-        || atomic_load(&engine->phase) != HF_LIVE)
-        return GROUP_MAX; /* to be refused at once, not to wait for room */
-    if (stats.bytes > stats.limit)
-        return 0;
-    if (lag < window / 8)
-        return stats.folding ? GROUP_MAX / 4 : GROUP_MAX;
-    if (lag < window / 4)
-        return since > PACE_NS / 4 ? GROUP_MAX / 2 : 0;
-    return since > PACE_NS ? GROUP_MAX / 2 : 0;
-}
-
-static uint64_t bytes_of(const hf_batch *list)
-{
-    uint64_t bytes = 0;
-    for (; list; list = list->next)
-        bytes += hf_batch_bytes(list);
-    return bytes;
-}
-
-/* The same, beside what the turns of this round bring. */
-static uint64_t allowance(hf_engine *engine, const hf_batch *turns)
-{
-    uint64_t allowed = pace(engine), taken = allowed ? bytes_of(turns) : 0;
-    uint64_t rest = taken + GROUP_MIN < GROUP_MAX ? GROUP_MAX - taken : GROUP_MIN;
-    return allowed < rest ? allowed : rest;
+    bool room = hf_log_room(engine->log);
+    atomic_store_explicit(&engine->parcel, hf_log_parcel(engine->log), memory_order_relaxed);
+    atomic_store_explicit(&engine->tight, !room, memory_order_relaxed);
+    return room;
 }
 
 /* Take what waits: all turns, and outsiders up to a limit. Under the lock. */
@@ -121,7 +85,7 @@ static void take(hf_engine *engine, round *r)
     r->turns = j->turns;
     j->turns = NULL;
     j->turns_end = &j->turns;
-    uint64_t allowed = j->outside ? allowance(engine, r->turns) : 0;
+    uint64_t allowed = j->outside ? hf_pace_allowance(engine, r->turns) : 0;
     if (allowed) {
         while (j->outside && (r->outside_bytes < allowed || !r->outside)) {
             hf_batch *b = j->outside;
@@ -138,46 +102,12 @@ static void take(hf_engine *engine, round *r)
     j->busy = true;
 }
 
-static void settle(hf_batch *batch, int err)
-{
-    atomic_uint *inflight = &batch->engine->journal.inflight;
-    batch->settled(batch, err);
-    atomic_fetch_sub_explicit(inflight, 1, memory_order_release);
-}
-
-/* Wake all that sleep at the gates of these batches' groups, at once. */
-static void open_gates(hf_journal *j, const bool waited[2])
-{
-    for (int i = 0; i < 2; i++) {
-        if (!waited[i])
-            continue;
-        atomic_fetch_add_explicit(&j->gate[i], 1, memory_order_release);
-        hf_futex_wake(&j->gate[i], INT32_MAX);
-    }
-}
-
-static uint32_t settle_list(hf_engine *engine, hf_batch *list, int err)
-{
-    bool waited[2] = { false, false };
-    uint32_t count = 0;
-    while (list) {
-        hf_batch *next = list->next;
-        if (list->waited)
-            waited[list->gate] = true;
-        settle(list, err);
-        list = next;
-        count++;
-    }
-    open_gates(&engine->journal, waited);
-    return count;
-}
-
 static void settle_outside(round *r, int err)
 {
     hf_journal *j = &r->engine->journal;
     if (!r->outside)
         return;
-    uint32_t count = settle_list(r->engine, r->outside, err);
+    uint32_t count = hf_journal_settle(r->engine, r->outside, err);
     r->outside = NULL;
     pthread_mutex_lock(&j->lock);
     j->settled += count;
@@ -210,9 +140,10 @@ static int write_round(round *r)
         err = add_batch(g, b);
     for (hf_batch *b = r->outside; b && !err; b = b->next)
         err = add_batch(g, b);
+    g->leaves = r->turns != NULL;
     hf_log_hold(engine->log, hf_shards_pulled(engine));
     HF_TESTPOINT("journal.gathered");
-    return err ? err : hf_log_append(engine->log, g);
+    return err ? err : hf_engine_append(engine, g);
 }
 
 static void count_list(hf_engine *engine, hf_batch *b, uint64_t end)
@@ -229,7 +160,6 @@ static void count_list(hf_engine *engine, hf_batch *b, uint64_t end)
     atomic_fetch_add_explicit(&c->dead, dead, memory_order_relaxed);
     atomic_fetch_add_explicit(&c->accepted, accepted, memory_order_relaxed);
     atomic_fetch_add_explicit(&c->committed, turns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&c->waiting, accepted - turns - dead, memory_order_relaxed);
     atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed);
 }
 
@@ -247,11 +177,14 @@ static void committed(round *r)
         j->paced_ns = j->worked_ns;
     count_list(engine, r->outside, stats.next);
     count_list(engine, r->turns, stats.next);
+    atomic_store_explicit(&engine->count.waiting, stats.waiting, memory_order_relaxed);
     /* Before anyone is told: who then drains must not find the shards idle still. */
     atomic_store(&engine->published, stats.next);
+    atomic_store_explicit(&engine->urgent, stats.urgent, memory_order_relaxed);
     hf_shards_stir(engine); /* who is answered may ask at once whether all is done */
     settle_outside(r, HF_OK);
-    settle_list(engine, r->turns, HF_OK);
+    hf_journal_settle(engine, r->turns, HF_OK);
+    atomic_store(&engine->settled, stats.next);
     r->turns = NULL;
     hf_shards_wake(engine);
 }
@@ -268,16 +201,31 @@ static void let_go(round *r, int err)
             hf_batch_enlist(&end, b);
     }
     r->turns = keep;
-    settle_list(r->engine, waits, err);
+    hf_journal_settle(r->engine, waits, err);
 }
 
-/* No room, or no memory: outsiders are told, turns are kept for later. */
+/* Operators' words that found no room may find some in a moment: a reader passes, or the
+ * fold gets on. Who waits for longer is told. */
+static void keep_words(round *r)
+{
+    hf_journal *j = &r->engine->journal;
+    uint64_t now = hf_clock_mono_ns();
+    if (!j->words_until)
+        j->words_until = now + WORDS_NS;
+    if (!r->outside || now > j->words_until || atomic_load(&r->engine->phase) == HF_CLOSING)
+        return;
+    j->words = r->outside;
+    r->outside = NULL;
+    r->outside_bytes = 0;
+}
+
+/* No room, or no memory: who is left of the outsiders is told, turns are kept for later. */
 static void refused(round *r, int err)
 {
     hf_engine *engine = r->engine;
     bool alone = r->outside == NULL;
     settle_outside(r, err);
-    if (!alone && r->turns) {
+    if (err == HF_ENOMEM && !alone && r->turns) {
         err = write_round(r);
         if (!err) {
             committed(r);
@@ -300,13 +248,15 @@ static void fail_round(round *r, int err)
 {
     hf_engine_stop(r->engine, err, hf_error_detail());
     settle_outside(r, HF_EUNKNOWN);
-    settle_list(r->engine, r->turns, HF_EUNKNOWN);
+    hf_journal_settle(r->engine, r->turns, HF_EUNKNOWN);
     r->turns = NULL;
 }
 
 /* Outsiders' sends wait for better times while the store has no sure room. */
 static void refuse_sends(round *r)
 {
+    if (!r->outside)
+        return;
     hf_batch *keep = NULL, **end = &keep, *refuse = NULL, **refuse_end = &refuse;
     uint64_t kept = 0, refused_bytes = 0;
     for (hf_batch *b = r->outside, *next; b; b = next) {
@@ -327,20 +277,100 @@ static void refuse_sends(round *r)
     r->outside_bytes = kept;
 }
 
-/* One turn's batch a commit: while space is short no more may fit. */
-static int write_singly(round *r)
+static int write_one(hf_engine *engine, hf_batch *batch)
 {
-    int err = HF_OK;
-    while (!err && r->turns) {
-        round one = { .engine = r->engine, .turns = r->turns, .started = hf_clock_mono_ns() };
-        hf_batch *rest = r->turns->next;
-        one.turns->next = NULL;
-        err = write_round(&one);
-        if (err)
-            one.turns->next = rest;
-        else
-            committed(&one);
-        r->turns = err ? one.turns : rest;
+    round one = { .engine = engine, .started = hf_clock_mono_ns() };
+    batch->next = NULL;
+    *(batch->outside ? &one.outside : &one.turns) = batch;
+    one.outside_bytes = batch->outside ? hf_batch_bytes(batch) : 0;
+    int err = write_round(&one);
+    if (!err)
+        committed(&one);
+    return err;
+}
+
+/* An owner's batches stay in order, and those with a dedupe: must it wait for these? */
+static bool must_follow(const hf_batch *kept, const hf_batch *batch)
+{
+    while (kept && kept->owner != batch->owner && !(kept->note_count && batch->note_count))
+        kept = kept->next;
+    return kept != NULL;
+}
+
+/* One batch a commit: while space is short no more may fit. The rest stays in the list. */
+static int write_each(hf_engine *engine, hf_batch **list)
+{
+    hf_batch *kept = NULL, **end = &kept;
+    int result = HF_OK;
+    for (hf_batch *b = *list, *next; b; b = next) {
+        next = b->next;
+        bool may = (!result || result == HF_EFULL) && !must_follow(kept, b);
+        int err = may ? write_one(engine, b) : HF_OK;
+        if (!may || err)
+            hf_batch_enlist(&end, b);
+        result = err ? err : result;
+    }
+    *list = kept;
+    return result;
+}
+
+/* Some batches a commit, as long as they fit; then one by one. */
+static int write_few(hf_engine *engine, hf_batch **list)
+{
+    uint64_t most = FEW_BYTES;
+    while (*list) {
+        round some = { .engine = engine, .started = hf_clock_mono_ns(), .turns = *list };
+        hf_batch **end = list;
+        for (uint64_t bytes = 0; *end && (end == list || bytes < most); end = &(*end)->next)
+            bytes += hf_batch_bytes(*end);
+        hf_batch *rest = *end;
+        *end = NULL;
+        int err = write_round(&some);
+        if (err) {
+            *end = rest;
+            return err == HF_EFULL ? write_each(engine, list) : err;
+        }
+        committed(&some);
+        *list = rest;
+    }
+    return HF_OK;
+}
+
+/* While space is short: no sends from outside; then what frees room or is an operator's
+ * word. That neither waits for turns that find no room nor is it given up before they
+ * were tried, which may free some. */
+static int write_short(round *r)
+{
+    hf_engine *engine = r->engine;
+    refuse_sends(r);
+    int err = write_each(engine, &r->outside);
+    if (!err || err == HF_EFULL)
+        err = write_few(engine, &r->turns);
+    if (r->outside && (!err || err == HF_EFULL)) {
+        int again = write_each(engine, &r->outside);
+        err = again ? again : err;
+    }
+    r->outside_bytes = hf_batches_bytes(r->outside);
+    keep_words(r);
+    return err;
+}
+
+/* Calls that use an id again for something else; see dedupe.c. */
+static int refuse_conflicts(round *r)
+{
+    hf_batch *list, *next;
+    int err = hf_dedupe_gather(r->engine, r->turns, &r->outside, &list);
+    for (; list; list = next) {
+        round one = { .engine = r->engine, .outside = list, .outside_bytes = hf_batch_bytes(list) };
+        next = list->next;
+        list->next = NULL;
+        r->outside_bytes -= one.outside_bytes;
+        settle_outside(&one, list->refusal);
+    }
+    if (err) { /* what turns say can't be judged: nothing is written */
+        settle_outside(r, err);
+        r->engine->journal.stuck = r->turns;
+        r->turns = NULL;
     }
     return err;
 }
@@ -348,19 +378,19 @@ static int write_singly(round *r)
 static void write_or_refuse(round *r)
 {
     hf_engine *engine = r->engine;
-    bool room = hf_log_room(engine->log);
-    atomic_store_explicit(&engine->tight, !room, memory_order_relaxed);
-    if (!room && r->outside)
+    int err = has_room(engine) ? HF_OK : HF_EFULL;
+    if (err)
         refuse_sends(r);
-    if (!r->outside && !r->turns)
+    if (refuse_conflicts(r) || (!r->outside && !r->turns))
         return;
-    int err = room ? HF_OK : write_singly(r);
     r->started = hf_clock_mono_ns();
-    if (!err && (r->outside || r->turns)) {
+    if (!err) {
         err = write_round(r);
         if (!err)
             committed(r);
     }
+    if (err == HF_EFULL)
+        err = write_short(r);
     if (err == HF_EFULL || err == HF_ENOMEM)
         refused(r, err);
     if (err && hf_log_state(engine->log))
@@ -368,17 +398,19 @@ static void write_or_refuse(round *r)
 }
 
 /* Put back what found no room before, in front of what came since. */
-static void unstick(hf_journal *j, round *r)
+static void put_back(hf_batch **list, hf_batch **kept)
 {
-    hf_batch *stuck = j->stuck;
-    if (!stuck)
-        return;
-    hf_batch *last = stuck;
-    while (last->next)
-        last = last->next;
-    last->next = r->turns;
-    r->turns = stuck;
-    j->stuck = NULL;
+    hf_batch **end = kept;
+    while (*end)
+        end = &(*end)->next;
+    *end = *list;
+    *list = *kept;
+    *kept = NULL;
+}
+
+static bool are_stuck(const hf_journal *j)
+{
+    return j->stuck || j->words;
 }
 
 static void release(hf_engine *engine, const round *r)
@@ -387,48 +419,29 @@ static void release(hf_engine *engine, const round *r)
         hf_log_release(engine->log, r->released);
 }
 
-/* Turns bring more than is folded: shards take nothing for a while, or the window
- * would grow beyond all bounds. They stop much later than outsiders, since what they end
- * needs no row, and never while space is short: then it is what helps. */
-static bool mind_the_window(hf_engine *engine)
-{
-    hf_log_stats stats;
-    hf_log_stat(engine->log, &stats);
-    bool over = stats.bytes > stats.limit + engine->options.window * 4 && !stats.tight
-        && !hf_log_state(engine->log);
-    bool was = atomic_load_explicit(&engine->crowded, memory_order_relaxed);
-    if (over != was)
-        atomic_store(&engine->crowded, over);
-    if (was && !over)
-        hf_shards_wake(engine);
-    return over;
-}
-
 static void go_on_folding(hf_engine *engine, const round *r)
 {
     int err = hf_log_fold(engine->log, r->pressed ? UINT64_MAX : IDLE_SLICE);
     engine->journal.poor = err == HF_ENOMEM;
     if (err && hf_log_state(engine->log))
         hf_engine_stop(engine, err, hf_error_detail());
+    else if (err == HF_EFULL || atomic_load_explicit(&engine->tight, memory_order_relaxed))
+        (void)has_room(engine); /* else nobody might ask again, while all wait for it */
     release(engine, r);
-}
-
-static uint32_t count_batches(const hf_batch *b)
-{
-    uint32_t n = 0;
-    for (; b; b = b->next)
-        n++;
-    return n;
 }
 
 static uint32_t one_round(hf_engine *engine, round *r)
 {
     hf_journal *j = &engine->journal;
-    unstick(j, r);
-    uint32_t count = count_batches(r->outside) + count_batches(r->turns);
+    put_back(&r->turns, &j->stuck);
+    if (!j->words)
+        j->words_until = 0;
+    r->outside_bytes += hf_batches_bytes(j->words);
+    put_back(&r->outside, &j->words);
+    uint32_t count = hf_batches_count(r->outside) + hf_batches_count(r->turns);
     if (hf_log_state(engine->log)) {
         settle_outside(r, HF_EUNKNOWN);
-        settle_list(r->engine, r->turns, HF_EUNKNOWN);
+        hf_journal_settle(r->engine, r->turns, HF_EUNKNOWN);
     } else if (count) {
         write_or_refuse(r);
         release(engine, r);
@@ -458,7 +471,7 @@ static bool has_reason(hf_engine *engine, bool folding)
     hf_journal *j = &engine->journal;
     if (j->stop || (j->turns && (j->outside || folding)))
         return true;
-    if (j->urgent && (j->turns || pace(engine)))
+    if (j->urgent && (j->turns || hf_pace_bytes(engine)))
         return true;
     return j->ride_until && hf_clock_mono_ns() >= j->ride_until;
 }
@@ -468,11 +481,11 @@ static bool wait_for_work(hf_engine *engine, bool folding, bool crowded, bool co
 {
     hf_journal *j = &engine->journal;
     uint64_t now = hf_clock_mono_ns(), until = 0;
-    if (has_reason(engine, folding) && !j->stuck)
+    if (has_reason(engine, folding) && !are_stuck(j))
         return true;
-    if (folding && !collecting && (j->outside || crowded) && !j->stuck)
+    if (folding && !collecting && (j->outside || crowded) && !are_stuck(j))
         return false; /* they wait for nothing else */
-    if (j->stuck || j->outside)
+    if (are_stuck(j) || j->outside)
         until = now + STUCK_NS / 10;
     else if (folding)
         until = now + 200000;
@@ -490,7 +503,7 @@ static bool wait_for_work(hf_engine *engine, bool folding, bool crowded, bool co
         pthread_cond_wait(&j->wake, &j->lock);
     }
     j->asleep = false;
-    return j->stuck || has_reason(engine, folding);
+    return are_stuck(j) || has_reason(engine, folding);
 }
 
 /* LMDB allocates and frees the pages of each transaction. glibc would give the
@@ -506,8 +519,8 @@ static void keep_large_blocks(void)
 static void look_for_room(hf_engine *engine, const round *r)
 {
     go_on_folding(engine, r);
-    bool room = !hf_log_state(engine->log) && hf_log_room(engine->log);
-    atomic_store_explicit(&engine->tight, !room, memory_order_relaxed);
+    if (!hf_log_state(engine->log))
+        (void)has_room(engine);
 }
 
 /* Idle for a while: what is kept for reuse goes back to the system. */
@@ -521,17 +534,6 @@ static void rest(hf_engine *engine)
     j->rested = true;
 }
 
-/* Whoever was just answered often has more to say at once: be awake for it a moment,
- * since waking takes longer than that. */
-static void linger(const hf_journal *j, uint32_t knocks)
-{
-    uint64_t until = hf_clock_mono_ns() + LINGER_NS;
-    while (atomic_load_explicit(&j->knocks, memory_order_relaxed) == knocks
-           && hf_clock_mono_ns() < until)
-        for (int i = 0; i < 32; i++)
-            HF_RELAX();
-}
-
 static void *journal_main(void *user)
 {
     hf_engine *engine = user;
@@ -540,7 +542,7 @@ static void *journal_main(void *user)
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);
-        bool crowded = mind_the_window(engine);
+        bool crowded = hf_pace_crowded(engine);
         bool folding = (stats.folding || stats.bytes >= stats.start)
             && !hf_log_state(engine->log);
         pthread_mutex_lock(&j->lock);
@@ -557,7 +559,7 @@ static void *journal_main(void *user)
         if (stop)
             break;
         uint32_t count = work ? one_round(engine, &r) : 0;
-        if (!hf_log_state(engine->log) && ((folding && !count) || j->stuck))
+        if (!hf_log_state(engine->log) && ((folding && !count) || are_stuck(j)))
             go_on_folding(engine, &r);
         else if (!count && atomic_load_explicit(&engine->tight, memory_order_relaxed))
             look_for_room(engine, &r);
@@ -566,15 +568,17 @@ static void *journal_main(void *user)
         if (!count)
             continue;
         j->rested = false;
-        linger(j, knocks);
+        hf_pace_linger(j, knocks);
     }
-    settle_list(engine, j->stuck, HF_ECLOSED);
-    j->stuck = NULL;
+    hf_journal_settle(engine, j->stuck, HF_ECLOSED);
+    hf_journal_settle(engine, j->words, HF_ECLOSED);
+    j->stuck = j->words = NULL;
     return NULL;
 }
 
 int hf_journal_start(hf_engine *engine)
 {
+    (void)has_room(engine); /* before any turn asks */
     int err = hf_thread_start(&engine->journal.thread, "hf-journal", journal_main, engine);
     engine->journal.started = !err;
     return err;

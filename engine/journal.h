@@ -24,6 +24,8 @@ typedef struct hf_journal {
     bool            started;
     hf_group        group;
     hf_batch       *stuck;      /* turns that found no room: again before others */
+    hf_batch       *words;      /* operators' words that found none: neither refused yet, */
+    uint64_t        words_until; /* nor kept for longer than this, ns */
     uint64_t        paced_ns;   /* when outsiders were last let in */
     uint64_t        worked_ns;  /* the last commit */
     bool            rested;     /* gave memory back since then */
@@ -57,6 +59,18 @@ int  hf_journal_sync(hf_engine *engine, uint32_t timeout_ms);
 
 /* Let what rides go now. */
 void hf_journal_kick(hf_engine *engine);
+
+/* Hand all of a list back, then open the gates, each at once. Returns how many. */
+uint32_t hf_journal_settle(hf_engine *engine, hf_batch *list, int err);
+
+/* pace.c: bytes of outsiders that may come in now; the same beside what these turns
+ * bring; must shards wait for the fold? */
+uint64_t hf_pace_bytes(hf_engine *engine);
+uint64_t hf_pace_allowance(hf_engine *engine, const hf_batch *turns);
+bool     hf_pace_crowded(hf_engine *engine);
+uint64_t hf_batches_bytes(const hf_batch *list);
+uint32_t hf_batches_count(const hf_batch *list);
+void     hf_pace_linger(const hf_journal *journal, uint32_t knocks);
 
 /* One round of the journal without its thread, for tests: gathers what is
  * queued and commits it. Returns the batches settled. */

@@ -5,6 +5,10 @@
  * The shard's thread. */
 #include "engine/mailbox.h"
 
+#include "engine/conflate.h"
+#include "engine/rows.h"
+#include "engine/urgency.h"
+
 #include "storage/address.h"
 #include "storage/memory.h"
 
@@ -76,12 +80,15 @@ void hf_mailbox_free(hf_mailbox *box)
     }
     hf_letters_free(&box->paged);
     hf_letters_free(&box->letters);
+    hf_conflate_free(box);
+    hf_mem_free(box->urgent);
     hf_mem_free(box);
 }
 
 bool hf_mailbox_is_empty(const hf_mailbox *box)
 {
-    return !box->parcels && !box->paged.count && !box->letters.count && !box->actor->rows;
+    return !box->parcels && !box->paged.count && !box->letters.count && !box->actor->rows
+        && hf_conflate_is_empty(box);
 }
 
 hf_parcel *hf_parcel_new(hf_actor *actor, const hf_entry *message)
@@ -109,6 +116,7 @@ void hf_parcel_free(hf_parcel *p)
     if (!p)
         return;
     hf_steps_free(p->steps);
+    hf_rows_end(p->rows);
     hf_mem_free(p->bytes);
     hf_mem_free(p->trouble);
     hf_mem_free(p);
@@ -145,6 +153,8 @@ void hf_mailbox_insert(hf_mailbox *box, hf_parcel *parcel)
         link = &(*link)->next;
     parcel->next = *link;
     *link = parcel;
+    if (parcel->e.urgency)
+        hf_urgency_enter(box, parcel->e.urgency);
 }
 
 void hf_mailbox_remove(hf_mailbox *box, hf_parcel *parcel)
@@ -155,4 +165,6 @@ void hf_mailbox_remove(hf_mailbox *box, hf_parcel *parcel)
     if (*link)
         *link = parcel->next;
     parcel->next = NULL;
+    if (parcel->e.urgency)
+        hf_urgency_leave(box, parcel->e.urgency);
 }

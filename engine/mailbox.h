@@ -48,7 +48,10 @@ typedef enum hf_parcel_end {
 /* A message that was begun. */
 typedef struct hf_parcel {
     struct hf_parcel *next;      /* of its mailbox, by place */
-    struct hf_parcel *queued;    /* next in a pool's queue, or a shard's list */
+    struct hf_parcel *queued, *queued_before; /* of a pool's queue, or a shard's list */
+    uint32_t          queued_ms, era; /* since when; what its type's breaker was like */
+    uint8_t           queue_level;
+    bool              is_queued; /* in its pool's queue */
     hf_actor         *actor;
     struct hf_shard  *shard;
     hf_entry          e;         /* the message; points into bytes */
@@ -58,23 +61,43 @@ typedef struct hf_parcel {
     hf_parcel_end     end;       /* and how that ended */
     uint64_t          due_ms;
     struct hf_steps  *steps;     /* what is known of its steps; step.c */
-    uint32_t          save_at;
+    const struct hf_rowset *rows_left; /* on a pool: rows its actor put before; rows.c */
+    struct hf_turn_rows *rows;   /* and what its turn there staged */
+    uint32_t          save_at, save_index; /* as the turn has them */
+    uint64_t          tomb;
     bool              saved, forgot;
+    bool              alarms;    /* it set or cancelled some */
     uint64_t          due_ns;    /* when it may go on, engine time */
     uint32_t          heap;      /* index in the shard's timers + 1; 0: none */
     hf_parcel_now     now;
     bool              more;      /* others wait behind it */
     bool              requeued;  /* in this run, from the dead */
+    atomic_bool       stop;      /* its next turn, or the one that runs, is asked to stop */
 } hf_parcel;
+
+/* Actors that wait to be served: urgency.h */
+enum { HF_URGENCIES = 10 };
+typedef struct hf_line {
+    hf_mailbox *first[HF_URGENCIES], *last[HF_URGENCIES];
+    uint32_t    count, levels;   /* levels: a bit for each that has members */
+} hf_line;
 
 struct hf_mailbox {
     hf_actor   *actor;
-    hf_mailbox *next_ready;      /* the shard's list of actors to run */
+    struct hf_line *in;          /* where it stands: to run, or held; NULL: nowhere */
+    hf_mailbox *next_ready, *prev_ready; /* there */
     hf_mailbox *prev_box, *next_box; /* all mailboxes of the shard */
     hf_parcel  *parcels;
     hf_letters  paged, letters;
+    struct hf_conflated *conflated; /* letters that replace each other; NULL: none; conflate.c */
+    uint32_t    unread;          /* rows that were not paged in, about; inbox.c */
+    bool        full;            /* outside senders are told so */
     uint32_t    running;         /* parcels that run or commit */
-    bool        ready;           /* is in the list */
+    uint64_t    words_end;       /* a pool's turn set or cancelled alarms: the shard has to
+                                    read up to there first; 0: it need not */
+    uint32_t   *urgent;          /* how many of each urgency wait; NULL: none ever did */
+    uint32_t    since_ms;        /* stands there since */
+    uint8_t     urgency, level;  /* the highest of those; where it stands */
     bool        paused, counted; /* counted: as held in the engine's counters */
 };
 

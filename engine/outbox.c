@@ -6,6 +6,8 @@
  * then nothing of it matters any more. The shard's thread. */
 #include "engine/shard.h"
 
+#include "engine/flush.h"
+#include "engine/peek.h"
 #include "engine/suspect.h"
 
 #include "storage/memory.h"
@@ -38,7 +40,7 @@ hf_batch *hf_shard_batch(hf_shard *shard)
 /* Does it hold nothing but acknowledgements and states? Nobody waits for those. */
 static bool is_bare(const hf_shard *shard, const hf_batch *batch)
 {
-    return !batch->sends && !batch->dead && shard->uncommitted < HF_UNCOMMITTED_MAX / 2;
+    return !batch->sends && !batch->fired && !batch->dead && !batch->replies && !hf_peeks_wait(shard) && shard->uncommitted < HF_UNCOMMITTED_MAX / 2;
 }
 
 void hf_shard_submit(hf_shard *shard)
@@ -51,8 +53,10 @@ void hf_shard_submit(hf_shard *shard)
     batch->rides = is_bare(shard, batch);
     HF_TESTPOINT("shard.submit");
     /* Refused only when the engine has stopped: then nothing matters any more. */
-    if (hf_journal_submit(shard->engine, batch))
+    if (hf_journal_submit(shard->engine, batch)) {
         hf_batch_free(batch);
+        hf_peeks_settled(shard);
+    }
 }
 
 static void add_mile(hf_shard *shard, uint64_t batch, uint64_t end)
@@ -82,7 +86,11 @@ void hf_outbox_settled(hf_shard *shard, hf_batch *list)
         if (shard->burial_count)
             hf_suspects_committed(shard);
         add_mile(shard, list->sequence, list->end);
+        if (shard->dirty)
+            hf_dirty_settled(shard, list);
         hf_batch_free(list);
         list = next;
     }
+    if (hf_peeks_wait(shard))
+        hf_peeks_settled(shard);
 }

@@ -5,12 +5,15 @@
  * when the tries are spent or the handler buried it, a DEAD entry with the
  * whole message enters the same batch. Fails only for want of memory: then the
  * message stays as it was and runs again. The thread the turn ran on. */
+#include "engine/ask.h"
+#include "engine/schedule.h"
 #include "engine/letter.h"
 #include "engine/step.h"
 #include "engine/turn.h"
 
 #include "recovery/out.h"
 #include "storage/clock.h"
+#include "storage/due.h"
 #include "storage/error.h"
 #include "storage/random.h"
 
@@ -22,8 +25,9 @@ int hf_outcome_ack(hf_batch *batch, const hf_entry *m)
                    .id = m->id, .place = m->place, .name = "", .error = "", .from = "" };
     if (m->flags & HF_ENTRY_STEPS)
         e.flags = HF_ENTRY_PURGES;
+    hf_due_end(&e, m);
     int err = hf_segment_add(hf_batch_facts(batch), &e);
-    return err ? err : hf_batch_named(batch, m->id);
+    return err ? err : hf_batch_named(batch, m->place);
 }
 
 int hf_outcome_retry(hf_batch *batch, const hf_entry *m)
@@ -74,12 +78,18 @@ int hf_outcome_bury(hf_turn *turn, hf_entry *m)
     e.op = HF_OP_DEAD;
     e.died = hf_clock_wall_ms();
     e.due = 0;
+    if (hf_join_is_child(m))
+        e.join = 0; /* it has ended, also if it is requeued */
     int err = hf_segment_add(hf_batch_facts(turn->batch), &e);
     if (!err)
-        err = hf_batch_named(turn->batch, m->id);
+        err = hf_batch_named(turn->batch, m->place);
     turn->err = HF_OK;
     if (!err)
         err = tell_dead_to(turn, m);
+    if (!err && (m->ask | m->answer_len | m->dedupe_len))
+        err = hf_ask_gone(turn, m);
+    if (!err && hf_join_is_child(m))
+        err = hf_join_lost(turn, m);
     if (!err)
         turn->batch->dead++;
     return err;
@@ -92,6 +102,13 @@ int hf_outcome_dead(hf_turn *turn, hf_parcel *parcel, const char *why)
 }
 
 /* min(most, first · 2^(n-1)), a quarter more or less. */
+static atomic_bool exact;
+
+void hf_outcome_exact(bool on)
+{
+    atomic_store(&exact, on);
+}
+
 uint64_t hf_outcome_pause(const hf_type *type, uint32_t attempt)
 {
     uint64_t pause = type->retry_ms;
@@ -99,6 +116,8 @@ uint64_t hf_outcome_pause(const hf_type *type, uint32_t attempt)
         pause *= 2;
     if (pause > type->retry_ms_max)
         pause = type->retry_ms_max;
+    if (atomic_load_explicit(&exact, memory_order_relaxed))
+        return pause;
     return pause * 3 / 4 + hf_random() % (pause / 2 + 1);
 }
 
@@ -106,7 +125,7 @@ uint64_t hf_outcome_pause(const hf_type *type, uint32_t attempt)
 static void run_failed_hook(hf_turn *turn, const hf_entry *m, bool dead)
 {
     turn->err = HF_OK;
-    if (!turn->kind->is.failed)
+    if (!turn->kind->is.failed || hf_entry_is_ours(m))
         return;
     turn->verdict = HF_TURN_RETURNED;
     turn->msg.err = m->err;

@@ -8,12 +8,16 @@
  * Fails for want of memory (tried again); a damaged row sets its actor aside.
  * What the reader looks at was settled before its snapshot began: `taken` and
  * `folded` change only on this thread. The shard's thread. */
+#include "engine/conflate.h"
+#include "engine/inbox.h"
 #include "engine/turn.h"
+#include "engine/urgency.h"
 
 #include "storage/error.h"
 #include "storage/memory.h"
 
-enum { PAGE_ROWS = 64, PAGE_BYTES = 256 << 10, SCAN_ACTORS = 64 };
+enum { PAGE_ROWS = 64, PAGE_BYTES = 256 << 10, SCAN_ACTORS = 64,
+       KEPT_ROWS = 1024 };
 
 enum { STOP = 1 };
 
@@ -69,6 +73,8 @@ int hf_paging_check(hf_shard *shard, hf_actor *actor)
     err = err == STOP ? HF_OK : err;
     if (!err && actor->rows && !(err = hf_dispatch_mailbox(shard, actor, &box)))
         hf_dispatch_ready(shard, box);
+    if (!err && actor->rows && actor->kind->is.inbox_max != HF_NEVER)
+        err = hf_inbox_count(shard, actor);
     return err;
 }
 
@@ -79,10 +85,11 @@ typedef struct draft {
     hf_actor  *actor;
     hf_page   *page;
     size_t     used, room;
-    uint32_t   count;
+    uint32_t   count, kept;
     uint64_t   last;            /* place of the last row looked at */
     hf_key     key;             /* the actor's */
     bool       more;            /* rows are left */
+    bool       urgent;          /* some message is */
     size_t     offsets[PAGE_ROWS];
     uint64_t   ids[PAGE_ROWS], places[PAGE_ROWS], times[PAGE_ROWS];
 } draft;
@@ -124,6 +131,12 @@ static int draft_row(draft *d, hf_bytes key, hf_bytes payload)
     d->last = e.place;
     if (is_parcel(d->actor, e.id))
         return HF_OK; /* begun: the table just doesn't know yet */
+    bool kept = false; /* by those that replace each other */
+    if (e.flags & HF_ENTRY_CONFLATES && (err = hf_conflate_row(d->shard, d->actor, &e, &kept)))
+        return err;
+    d->kept += kept;
+    if (kept)
+        return HF_OK;
     size_t size = hf_entry_size(&e);
     if ((err = draft_room(d, size)))
         return err;
@@ -134,6 +147,7 @@ static int draft_row(draft *d, hf_bytes key, hf_bytes payload)
     d->places[d->count] = e.place;
     d->times[d->count] = e.sent;
     d->used += size;
+    d->urgent |= e.urgency != 0;
     d->count++;
     return HF_OK;
 }
@@ -145,7 +159,7 @@ static int take_row(void *user, hf_bytes key, hf_bytes payload)
     if (!same_actor(&d->key, key)
         || hf_get64_key((const uint8_t *)key.data + d->key.len) >= d->shard->folded)
         return STOP;
-    d->more = d->count == PAGE_ROWS || d->used >= PAGE_BYTES;
+    d->more = d->count == PAGE_ROWS || d->kept == KEPT_ROWS || d->used >= PAGE_BYTES;
     return d->more ? STOP : draft_row(d, key, payload);
 }
 
@@ -178,6 +192,8 @@ static int hand_over(draft *d)
         err = hf_letters_push(&box->paged, &letter);
         if (!err)
             d->page->uses++;
+        if (!err && d->urgent)
+            hf_urgency_letter(box, &letter);
     }
     hf_page_drop(d->page);
     return err;
@@ -201,6 +217,9 @@ int hf_paging_fill(hf_shard *shard, hf_actor *actor)
     if (!d.count && actor->taken < d.last)
         actor->taken = d.last;
     err = hand_over(&d);
+    uint32_t read = d.count + d.kept;
+    if (actor->mailbox)
+        actor->mailbox->unread -= read < actor->mailbox->unread ? read : actor->mailbox->unread;
     actor->rows = d.more || err; /* what found no memory is read again */
     return err;
 }

@@ -5,7 +5,9 @@
  * from a snapshot, oldest first. Pauses survive restarts. Fails before anything
  * is held, or, while telling, with the pause in force. The caller's thread. */
 #include "engine/pause.h"
+#include "engine/flush.h"
 
+#include "engine/limit.h"
 #include "engine/turn.h"
 
 #include "storage/error.h"
@@ -42,7 +44,8 @@ bool hf_pauses_rests(const hf_shard *shard)
 {
     for (uint32_t i = 0; i < shard->timer_count; i++) {
         const hf_actor *actor = shard->timers[i]->actor;
-        if (!actor->damaged && !hf_pauses_hold(shard->engine, actor))
+        if (!actor->damaged && !hf_pauses_hold(shard->engine, actor)
+            && !(actor->kind->limit && hf_limit_breaks(actor->kind->limit)))
             return true;
     }
     return false;
@@ -191,7 +194,7 @@ static int commit_word(hf_engine *engine, hf_op op, const char *what)
     hf_batch *batch = hf_batch_new(engine);
     size_t len = strlen(what);
     hf_entry e = { .op = (uint8_t)op, .to = what, .to_len = (uint8_t)len, .name = "",
-                   .error = "", .from = "", .hash = hf_address_hash(engine->seed, what, len) };
+                   .error = "", .from = "" }; /* no hash: it need not be an actor's address */
     if (!batch)
         return hf_error(HF_ENOMEM, "a batch");
     batch->outside = true;
@@ -314,7 +317,9 @@ static int tell_one(teller *t, hf_view_of *view, const struct waiting_at *at,
     const hf_kind_of *kind = hf_types_find(&t->engine->types, e.to, e.to_len);
     hf_turn_key(t->engine, at->id, key);
     hf_message msg = { .id = at->id, .key = key, .to = e.to, .from = e.from, .kind = e.name,
-                       .body = e.data, .cause = HF_SENT, .status = HF_PAUSED,
+                       .body = e.data, .status = HF_PAUSED,
+                       .cause = e.cause <= HF_GONE ? (hf_cause)e.cause : HF_SENT,
+                       .joined = hf_entry_joined(&e), .lost = hf_entry_lost(&e),
                        .attempt = e.attempt, .sent = e.sent ? e.sent : hf_get64(bytes),
                        .err = e.err, .error = e.error, .retry = e.due,
                        .user = kind ? kind->is.user : NULL };
@@ -341,7 +346,7 @@ static int tell_waiting(hf_engine *engine, const char *what, hf_message_fn each,
 int hf_pause(hf_engine *engine, const char *what, hf_message_fn each, void *user)
 {
     int err = check(engine, &what);
-    if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks)))
+    if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside()))
         err = hf_error(HF_EDEADLOCK, "hf_pause waits for turns; not in a turn or callback");
     if (!err)
         err = commit_word(engine, HF_OP_PAUSE, what);

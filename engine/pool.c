@@ -10,8 +10,12 @@
  * turn is held: run again soon, no try burnt. Pool threads. */
 #include "engine/pool.h"
 
+#include "engine/flush.h"
+#include "engine/limit.h"
+#include "engine/rows.h"
 #include "engine/step.h"
 #include "engine/suspect.h"
+#include "engine/urgency.h"
 #include "engine/thread.h"
 #include "engine/turn.h"
 
@@ -34,7 +38,7 @@ struct hf_pool {
     hf_kind_of     *kind;
     pthread_mutex_t lock;
     pthread_cond_t  wake;
-    hf_parcel      *queue, **queue_end;
+    hf_queue        queue;
     bool            halted, stop;
     uint32_t        running;     /* turns */
     hf_pool_thread *threads;
@@ -44,10 +48,15 @@ struct hf_pool {
 void hf_pool_queue(hf_pool *pool, hf_parcel *p)
 {
     pthread_mutex_lock(&pool->lock);
-    p->queued = NULL;
-    *pool->queue_end = p;
-    pool->queue_end = &p->queued;
+    hf_queue_put(&pool->queue, p, p->actor->mailbox->urgency, p->shard->now_ms);
     pthread_cond_signal(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void hf_pool_raise(hf_pool *pool, hf_parcel *p, uint32_t urgency)
+{
+    pthread_mutex_lock(&pool->lock);
+    hf_queue_raise(&pool->queue, p, urgency);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -72,7 +81,7 @@ static void parcel_settled(hf_batch *batch, int err)
 
 static int end_turn(hf_turn *turn, hf_parcel *p, bool stands)
 {
-    if (stands && turn->sends && atomic_load(&turn->engine->tight)) {
+    if (stands && hf_turn_must_wait(turn)) {
         hf_turn_cut(turn);
         p->end = HF_END_HELD;
         return HF_OK;
@@ -90,10 +99,30 @@ static int end_turn(hf_turn *turn, hf_parcel *p, bool stands)
     }
     if (err)
         return err;
+    p->rows = turn->rows; /* the actor's from now on */
+    turn->rows = NULL;
     p->saved = turn->saved;
     p->forgot = turn->forgot;
+    p->alarms = turn->alarms != 0;
     p->save_at = turn->save_at;
+    p->save_index = turn->save_index;
+    p->tomb = turn->tomb;
+    if (turn->kind->flush && (turn->saved || turn->forgot))
+        hf_flush_hold(turn);
     return HF_OK;
+}
+
+/* It did not begin: for want of memory, or since its type was closed meanwhile. */
+static void send_back(hf_limit *limit, hf_parcel *p)
+{
+    if (limit && !p->batch && hf_limit_begin(limit, p->era)) {
+        (void)hf_limit_ended(limit, p->era, HF_SAYS_NOTHING, NULL);
+        hf_limit_told(limit);
+    } else if (limit) {
+        p->end = HF_END_RESTS; /* its shard knows when */
+        p->due_ms = 0;
+    }
+    give_back(p);
 }
 
 static void run_parcel(hf_pool_thread *t, hf_parcel *p)
@@ -102,10 +131,11 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
     hf_turn *turn = t->turn;
     hf_batch *batch = hf_batch_new(engine);
     p->batch = batch;
+    hf_limit *limit = t->pool->kind->limit;
     p->end = HF_END_HELD;
-    p->saved = p->forgot = false;
-    if (!batch) {
-        give_back(p);
+    p->saved = p->forgot = p->alarms = false;
+    if (!batch || (limit && !hf_limit_begin(limit, p->era))) {
+        send_back(limit, p);
         return;
     }
     atomic_store(&turn->began_ns, hf_clock_mono_ns());
@@ -113,14 +143,18 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
     t->slot->id = p->e.id;
     turn->parcel = p;
     turn->msg.worker = t->number;
-    hf_turn_begin(turn, t->pool->kind, batch, &p->e,
-                  hf_view(p->actor->state, p->actor->state_len));
+    hf_turn_begin(turn, t->pool->kind, batch, &p->e, p->actor);
+    if (atomic_exchange(&p->stop, false))
+        atomic_store(&turn->cancel, p->e.id);
     bool stands = hf_step_run(turn, p);
+    hf_turn_says says = hf_limit_says(turn, stands);
     int err = end_turn(turn, p, stands);
     if (err) { /* no memory to say how it ended: it did not happen */
         hf_turn_cut(turn);
         p->end = HF_END_HELD;
     }
+    if (limit) /* until hf_limit_told nobody else tells how the breaker stands */
+        (void)hf_limit_ended(limit, p->era, p->end == HF_END_HELD ? HF_SAYS_NOTHING : says, batch);
     t->slot->id = 0;
     if (hf_suspects_any(engine))
         hf_suspect_ended(engine, p->e.id);
@@ -128,30 +162,33 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
     turn->parcel = NULL;
     batch->owner = p;
     batch->settled = parcel_settled;
-    batch->rides = p->end == HF_END_DONE && !batch->sends && !p->more;
+    batch->rides = p->end == HF_END_DONE && !batch->sends && !batch->replies && !p->more;
     if (hf_batch_is_empty(batch))
         give_back(p);
     else
         (void)hf_journal_submit(engine, batch);
+    if (limit)
+        hf_limit_told(limit);
 }
 
 /* The first that may run: all may, but when a suspect runs alone. Under the lock. */
 static hf_parcel *take_parcel(hf_pool *pool)
 {
-    hf_parcel **link = &pool->queue;
-    while (*link && hf_suspects_any(pool->engine)
-           && !hf_suspects_let_run(pool->engine, (*link)->e.hash))
-        link = &(*link)->queued;
-    hf_parcel *p = *link;
-    if (p && !(*link = p->queued))
-        pool->queue_end = link;
+    uint32_t now_ms = pool->queue.levels > 1 ? (uint32_t)(hf_clock_mono_ns() / 1000000) : 0;
+    if (!hf_suspects_any(pool->engine))
+        return hf_queue_take(&pool->queue, now_ms);
+    hf_parcel *p = hf_queue_next(&pool->queue, NULL);
+    while (p && !hf_suspects_let_run(pool->engine, p->e.hash))
+        p = hf_queue_next(&pool->queue, p);
+    if (p)
+        hf_queue_remove(&pool->queue, p);
     return p;
 }
 
 static void wait_for_parcel(hf_pool *pool)
 {
     struct timespec soon;
-    if (!pool->queue || pool->halted) {
+    if (!pool->queue.levels || pool->halted) {
         pthread_cond_wait(&pool->wake, &pool->lock);
         return;
     }
@@ -196,9 +233,12 @@ static void take_state(hf_shard *shard, const hf_parcel *p)
         const uint8_t *save = hf_batch_facts(p->batch)->data + p->save_at;
         err = hf_actor_set_state(&shard->actors, p->actor,
                                  hf_view(save + HF_ENTRY_HEAD, hf_get32(save + 4)));
+        p->actor->version = (uint8_t)p->actor->kind->is.version;
     } else if (p->forgot) {
         err = hf_actor_set_state(&shard->actors, p->actor, hf_view(NULL, 0));
     }
+    if (p->actor->kind->flush && (p->saved || p->forgot))
+        hf_dirty_parcel(shard, p->actor, p);
     if (!err)
         return;
     /* On disk, but not in memory: nothing of this actor may run on the old one. */
@@ -216,7 +256,13 @@ void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
     if (p->batch && p->batch->end) {
         hf_resident_changed(p->actor, p->batch->end);
         take_state(shard, p);
+        if (p->alarms)
+            box->words_end = p->batch->end;
+        if (p->rows)
+            hf_rows_keep(shard, p->actor, p->rows, p->actor->batch);
     }
+    hf_rows_end(p->rows);
+    p->rows = NULL;
     hf_batch_free(p->batch);
     p->batch = NULL;
     p->now = HF_PARCEL_RESTS;
@@ -265,7 +311,6 @@ int hf_pools_start(hf_engine *engine)
             return hf_error(HF_ENOMEM, "threads of %s", kind->is.name);
         pool->engine = engine;
         pool->kind = kind;
-        pool->queue_end = &pool->queue;
         pthread_mutex_init(&pool->lock, NULL);
         pthread_cond_init(&pool->wake, NULL);
         kind->pool = pool;

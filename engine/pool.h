@@ -16,6 +16,8 @@ bool hf_pool_thread_at(const hf_pool *pool, uint32_t number, hf_turn **turn,
 
 /* Run this parcel's turn soon; a shard's thread. */
 void hf_pool_queue(hf_pool *pool, hf_parcel *parcel);
+/* It waits there for a thread, maybe: sooner. */
+void hf_pool_raise(hf_pool *pool, hf_parcel *parcel, uint32_t urgency);
 
 /* Its turn is settled: back on the shard's thread. */
 void hf_pool_take_back(hf_shard *shard, hf_parcel *parcel);

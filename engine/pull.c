@@ -6,8 +6,12 @@
  * overtook is passed over: what was left of it lies in the tables. What an
  * earlier run left does not come this way: see paging.c.
  * Fails for want of memory, and goes on at the same entry. The shard's thread. */
+#include "engine/conflate.h"
+#include "engine/inbox.h"
+#include "engine/alarms.h"
 #include "engine/suspect.h"
 #include "engine/turn.h"
+#include "engine/urgency.h"
 
 #include "storage/assert.h"
 #include "storage/error.h"
@@ -16,6 +20,12 @@ enum {
     TURNS_A_ROUND = 4096, /* of the log before other work */
     AHEAD         = 16,   /* entries to look ahead */
 };
+
+/* Does it wait in an inbox? Other entries of a shard's run are about alarms, or nothing. */
+static bool is_message(const uint8_t *entry)
+{
+    return entry[0] == HF_OP_SEND ? !(entry[1] & HF_ENTRY_DELAYED) : entry[0] == HF_OP_DUE;
+}
 
 /* A message of the log meets its actor. */
 static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, uint64_t id)
@@ -32,17 +42,27 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
     if (actor->checked != shard->spills && (err = hf_paging_check(shard, actor)))
         return err;
     hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
-    if (!actor->mailbox && !actor->rows && !actor->kind->pooled && !actor->damaged
-        && !hf_suspects_any(engine)
+    if (entry[0] == HF_OP_DUE)
+        letter.id = hf_due_id(entry, id);
+    else if (!(entry[1] & HF_ENTRY_APART) && !actor->mailbox && !actor->rows && !actor->kind->apart && !actor->damaged
+        && !shard->doomed && !hf_suspects_any(engine) && !hf_urgency_presses(engine, id)
         && !hf_pauses_hold(engine, actor)) {
         hf_entry e;
         hf_dispatch_decode(&letter, &e);
-        return hf_dispatch_turn(shard, actor, &e, &letter, NULL);
+        if (!e.expires)
+            return hf_dispatch_turn(shard, actor, &e, &letter, NULL);
     }
     hf_mailbox *box;
     err = hf_dispatch_mailbox(shard, actor, &box);
     if (!err)
-        err = hf_letters_push(&box->letters, &letter);
+        err = entry[1] & HF_ENTRY_CONFLATES ? hf_conflate_letter(shard, box, &letter)
+                                            : hf_letters_push(&box->letters, &letter);
+    if (!err && hf_urgency_presses(engine, 0)) {
+        hf_urgency_letter(box, &letter);
+        shard->ahead += hf_urgency_presses(engine, id);
+    }
+    if (!err && actor->kind->is.inbox_max != HF_NEVER)
+        hf_inbox_look(shard, box);
     if (!err)
         hf_dispatch_ready(shard, box);
     return err;
@@ -110,7 +130,9 @@ static int pull_run(hf_shard *shard, uint32_t *turns)
         const uint8_t *at = r->data + shard->at_offset;
         size_t size = entry_bytes(at, (size_t)(end - at));
         look_ahead(shard, &ahead);
-        int err = deliver(shard, r, at, r->base + shard->at_index);
+        uint64_t position = r->base + shard->at_index;
+        int err = is_message(at) ? deliver(shard, r, at, position)
+                                 : hf_alarms_pull(shard, at, position);
         if (err)
             return err;
         shard->at_offset += (uint32_t)size;
@@ -153,6 +175,12 @@ static int pull_record(hf_shard *shard, uint32_t *turns)
 int hf_pull(hf_shard *shard)
 {
     uint32_t turns = TURNS_A_ROUND;
+    if (!shard->ready.count)
+        shard->ahead = 0;
+    if (hf_urgency_calls(shard))
+        turns = HF_URGENCY_AHEAD - shard->ahead;
+    else if (shard->ready.levels > 1 || shard->ahead > HF_URGENCY_AHEAD / 2)
+        return HF_OK; /* who stands there comes first */
     int err = HF_OK;
     while (!err && turns && hf_shard_may_take(shard)) {
         if (shard->at_done) {

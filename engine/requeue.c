@@ -4,6 +4,7 @@
  * copied and taken to its shard, which puts it into the actor's mailbox at its
  * old place, or wakes it there. Fails for want of memory: it is in the store and
  * goes on after the next open; the log says so. */
+#include "engine/alarms.h"
 #include "engine/answer.h"
 #include "engine/turn.h"
 
@@ -52,6 +53,8 @@ static int enter_requeued(hf_shard *shard, hf_actor *actor, const hf_entry *mess
 
 static int enter(hf_shard *shard, const hf_entry *e)
 {
+    if (e->op == HF_OP_SEND)
+        return hf_alarms_force(shard, e);
     hf_actor *actor = hf_actors_find(&shard->actors, e->hash, e->to, e->to_len);
     int err = actor ? HF_OK : hf_resident_load(shard, e->hash, e->to, e->to_len, &actor);
     if (err || !actor)
@@ -78,8 +81,6 @@ void hf_dispatch_requeued(hf_engine *engine, const hf_entry *entry)
 {
     size_t size = hf_entry_size(entry);
     requeue_errand *r = hf_mem_alloc(sizeof *r + size);
-    if (entry->op == HF_OP_REQUEUE)
-        atomic_fetch_add(&engine->count.waiting, 1);
     if (!r) {
         hf_engine_log(engine, HF_ERROR, "%s: requeued, goes on after the next open: no memory",
                       entry->to);

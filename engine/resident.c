@@ -7,7 +7,11 @@
  * index over the window. Fails for want of memory (nothing changed); a damaged
  * state sets the actor aside, it is never shown as an empty one.
  * The shard's thread. */
-#include "engine/turn.h"
+#include "engine/pool.h"
+#include "engine/conflate.h"
+#include "engine/alarms.h"
+#include "engine/rows.h"
+#include "engine/urgency.h"
 
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -20,13 +24,21 @@ void hf_resident_changed(hf_actor *actor, uint64_t end)
     actor->batch = end | IS_POSITION;
 }
 
+bool hf_resident_is_committed(const hf_shard *shard, uint64_t batch)
+{
+    return (batch & IS_POSITION) || batch <= shard->committed;
+}
+
+bool hf_resident_is_folded(const hf_shard *shard, uint64_t batch)
+{
+    if (batch & IS_POSITION)
+        return (batch & ~IS_POSITION) <= shard->folded;
+    return batch <= shard->folded_batch;
+}
+
 static bool is_clean(const hf_shard *shard, const hf_actor *actor)
 {
-    if (actor->mailbox || actor->rows)
-        return false;
-    if (actor->batch & IS_POSITION)
-        return (actor->batch & ~IS_POSITION) <= shard->folded;
-    return actor->batch <= shard->folded_batch;
+    return !actor->mailbox && !actor->rows && hf_resident_is_folded(shard, actor->batch);
 }
 
 static uint64_t bytes_max(const hf_shard *shard)
@@ -46,9 +58,11 @@ static int load_state(hf_shard *shard, hf_actor *actor)
     err = hf_overlay_get(&tables, HF_IN_STATE, hf_key_bytes(&key), &payload);
     if (!err && payload.len < 8)
         err = hf_error(HF_ECORRUPT, "the state of %s is cut short", actor->address);
-    if (!err)
+    if (!err) {
+        actor->version = (uint8_t)hf_state_version(hf_get64(payload.data));
         err = hf_actor_set_state(&shard->actors, actor,
                                  hf_view((const uint8_t *)payload.data + 8, payload.len - 8));
+    }
     hf_txn_abort(tables.txn);
     if (err == HF_ECORRUPT || err == HF_EVERSION) {
         actor->damaged = true;
@@ -70,6 +84,36 @@ static hf_actor *add_actor(hf_shard *shard, uint64_t hash, const char *address, 
     return actor;
 }
 
+/* A hook is told of what its type's own version saved. */
+static void tell(const hf_actor *actor, hf_resident_fn hook)
+{
+    hf_bytes none = { NULL, 0 }, state = hf_view(actor->state, actor->state_len);
+    if (!hook)
+        return;
+    hf_engine_hook(true);
+    hook(actor->kind->is.user, actor->address,
+         actor->version == actor->kind->is.version ? state : none);
+    hf_engine_hook(false);
+}
+
+static void arrive(hf_actor *actor)
+{
+    const hf_type *type = &actor->kind->is;
+    if (actor->damaged || (!type->awake && !type->asleep))
+        return;
+    actor->awake = true;
+    tell(actor, type->awake);
+}
+
+/* It leaves memory: what it has lies in the tables. */
+static void leave(hf_shard *shard, hf_actor *actor)
+{
+    if (actor->awake)
+        tell(actor, actor->kind->is.asleep);
+    hf_rows_drop(shard, actor);
+    hf_actors_remove(&shard->actors, actor);
+}
+
 static void evict(hf_shard *shard, uint32_t count, bool only_idle)
 {
     hf_actors *actors = &shard->actors;
@@ -78,7 +122,7 @@ static void evict(hf_shard *shard, uint32_t count, bool only_idle)
         uint64_t idle_ms = (uint64_t)(shard->seconds - actor->used) * 1000;
         bool idle = idle_ms >= actor->kind->is.idle_ms && actor->kind->is.idle_ms != HF_NEVER;
         if (is_clean(shard, actor) && (idle || !only_idle))
-            hf_actors_remove(actors, actor);
+            leave(shard, actor);
         else
             hf_actors_touch(actors, actor);
     }
@@ -102,8 +146,22 @@ int hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_t
         hf_actors_remove(&shard->actors, actor);
         return err;
     }
+    arrive(actor);
     *out = actor;
     return HF_OK;
+}
+
+void hf_resident_close(hf_shard *shard)
+{
+    for (hf_parcel *p = shard->finished, *next; p; p = next) {
+        next = p->queued;
+        if (p->actor->awake) /* else nobody is told what it left */
+            hf_pool_take_back(shard, p);
+    }
+    shard->finished = NULL;
+    for (hf_actor *actor = shard->actors.oldest; actor; actor = actor->newer)
+        if (actor->awake)
+            tell(actor, actor->kind->is.asleep);
 }
 
 void hf_resident_sweep(hf_shard *shard)
@@ -119,13 +177,14 @@ void hf_resident_sweep(hf_shard *shard)
 /* ---- When the fold has moved the boundary */
 
 /* Letters below it are rows now; they come back page by page. */
-static bool drop_letters(hf_mailbox *box, uint64_t folded)
+static bool drop_letters(hf_shard *shard, hf_mailbox *box, uint64_t folded, bool overtaken)
 {
-    bool dropped = false;
+    bool dropped = box->conflated && hf_conflate_fold(shard, box, folded, overtaken);
     for (hf_letter_in *letter; (letter = hf_letters_front(&box->letters)); dropped = true) {
         if (letter->place >= folded)
             break;
-        hf_letters_pop(&box->letters);
+        hf_urgency_pop(box, &box->letters);
+        box->unread++;
     }
     if (dropped)
         box->actor->rows = true;
@@ -141,7 +200,7 @@ void hf_resident_fold(hf_shard *shard, uint64_t folded)
      * who they were. */
     hf_shard_submit(shard);
     for (hf_mailbox *box = shard->boxes; box; box = box->next_box)
-        if (drop_letters(box, folded)) {
+        if (drop_letters(shard, box, folded, mine < folded)) {
             shard->rows_possible = true;
             hf_dispatch_ready(shard, box);
         }
@@ -159,6 +218,12 @@ void hf_resident_fold(hf_shard *shard, uint64_t folded)
         shard->mile_first++;
         shard->mile_count--;
     }
+    if (shard->alarms->used || mine < folded)
+        hf_alarms_fold(shard, folded, mine);
+    else
+        shard->alarms->below = folded;
+    if (shard->row_count)
+        hf_rows_fold(shard);
     atomic_store_explicit(&shard->released, folded, memory_order_release);
     hf_journal_kick(shard->engine);
 }

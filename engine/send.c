@@ -4,7 +4,9 @@
  * to the journal, wait until it is on disk (tell, mail) or have a callback told
  * (post). Bad letters are refused before anything is sent; a full store answers
  * HF_EFULL. Any thread of the host. */
+#include "engine/ask.h"
 #include "engine/letter.h"
+#include "engine/timebase.h"
 #include "engine/turn.h"
 
 #include "storage/error.h"
@@ -30,12 +32,9 @@ static int check_address(const hf_engine *engine, const hf_letter *letter, size_
     return HF_OK;
 }
 
-int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *e, uint32_t *shard)
+int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entry *e)
 {
-    size_t to_len = 0, kind_len = letter->kind ? strnlen(letter->kind, HF_NAME_MAX + 1) : 0;
-    int err = check_address(engine, letter, &to_len);
-    if (err)
-        return err;
+    size_t kind_len = letter->kind ? strnlen(letter->kind, HF_NAME_MAX + 1) : 0;
     if (kind_len > HF_NAME_MAX)
         return hf_error(HF_EINVAL, "kind \"%.20s...\" is longer than %d bytes", letter->kind,
                         HF_NAME_MAX);
@@ -44,14 +43,36 @@ int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *
                         letter->to, engine->options.body_max);
     if (letter->body.len && !letter->body.data)
         return hf_error(HF_EINVAL, "a body of %zu bytes at NULL", letter->body.len);
+    if (letter->urgency > 9)
+        return hf_error(HF_EINVAL, ".urgency is 0 to 9, not %u", letter->urgency);
     memset(e, 0, sizeof *e);
     e->op = HF_OP_SEND;
-    e->to = letter->to;
-    e->to_len = (uint8_t)to_len;
     e->name = letter->kind ? letter->kind : "";
     e->name_len = (uint8_t)kind_len;
     e->data = letter->body;
     e->error = e->from = "";
+    e->urgency = letter->urgency;
+    if (letter->conflate && letter->join)
+        return hf_error(HF_EINVAL, ".conflate does not go with .join: what is replaced never ends");
+    if (letter->conflate)
+        e->flags = HF_ENTRY_CONFLATES;
+    if ((letter->delay_ms | letter->at | letter->expires_ms)
+        && hf_timebase_letter(engine, letter, e))
+        return HF_EINVAL;
+    int err = letter->answer || letter->about ? hf_ask_letter(letter, e) : HF_OK;
+    return !err && letter->dedupe ? hf_dedupe_letter(letter, e) : err;
+}
+
+int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *e, uint32_t *shard)
+{
+    size_t to_len = 0;
+    int err = check_address(engine, letter, &to_len);
+    if (!err)
+        err = hf_letter_contents(engine, letter, e);
+    if (err)
+        return err;
+    e->to = letter->to;
+    e->to_len = (uint8_t)to_len;
     e->hash = hf_address_hash(engine->seed, letter->to, to_len);
     *shard = hf_address_shard(e->hash, engine->shard_count);
     return HF_OK;
@@ -67,6 +88,29 @@ static const hf_letter *letter_at(const hf_letter *letters, size_t size, size_t 
     return copy;
 }
 
+static int check_outside(const hf_letter *letter)
+{
+    if (letter->answer)
+        return hf_error(HF_EINVAL, ".answer is for turns; from outside use hf_ask");
+    if (letter->join)
+        return hf_error(HF_EINVAL, ".join is for turns that call hf_join");
+    return HF_OK;
+}
+
+enum { TO_A_TOPIC = -1 }; /* of a receipt, until the commit */
+
+static int add_published(hf_engine *engine, hf_batch *batch, const hf_letter *letter,
+                         uint64_t *bytes)
+{
+    hf_entry e;
+    int err = hf_topic_letter(engine, letter, &e);
+    if (!err)
+        err = check_outside(letter);
+    if (!err && batch->ask)
+        err = hf_error(HF_EINVAL, "hf_ask: \"%s\" is a topic, nobody in particular", letter->to);
+    return err ? err : hf_topic_send(engine, batch, letter->to, &e, BATCH_MAX, bytes, &batch->sends);
+}
+
 static int add_letters(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count,
                        hf_receipt *receipts)
 {
@@ -76,31 +120,60 @@ static int add_letters(hf_engine *engine, hf_batch *batch, const hf_letter *lett
         hf_letter copy;
         hf_entry e;
         uint32_t shard;
-        int err = hf_letter_entry(engine, letter_at(letters, size, i, &copy), &e, &shard);
+        const hf_letter *letter = letter_at(letters, size, i, &copy);
+        if (hf_topic_named(letter->to)) {
+            if (receipts)
+                receipts[i] = (hf_receipt){ .err = TO_A_TOPIC };
+            int sent = add_published(engine, batch, letter, &bytes);
+            if (sent)
+                return sent;
+            continue;
+        }
+        int err = hf_letter_entry(engine, letter, &e, &shard);
+        if (!err)
+            err = check_outside(letter);
         if (err)
             return err;
+        if (e.flags & HF_ENTRY_CONFLATES && batch->ask)
+            return hf_error(HF_EINVAL, ".conflate is for letters whose end nobody waits for");
+        if ((err = hf_inbox_admit(engine, &e)))
+            return err;
+        e.ask = batch->ask;
         hf_segment *s = &batch->segments[shard];
         uint32_t before = s->len;
         /* Until the commit a receipt holds which of its shard's it is. */
         if (receipts)
             receipts[i] = (hf_receipt){ .id = s->count, .err = (int)shard };
         err = hf_segment_add(s, &e);
+        if (!err && e.dedupe_len)
+            err = hf_dedupe_note_send(batch, &e, shard, (uint32_t)i);
         bytes += s->len - before;
         if (!err && bytes > BATCH_MAX)
             err = hf_error(HF_ETOOBIG, "one call may send 16 MiB");
         if (err)
             return err;
+        batch->sends++;
     }
-    batch->sends = (uint32_t)count;
     return HF_OK;
+}
+
+int hf_letters_add(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count)
+{
+    return add_letters(engine, batch, letters, count, NULL);
 }
 
 static void fill_receipts(const hf_batch *batch, hf_receipt *receipts, size_t count)
 {
     for (size_t i = 0; receipts && i < count; i++) {
+        if (receipts[i].err == TO_A_TOPIC) {
+            receipts[i].err = HF_OK;
+            continue;
+        }
         const hf_segment *s = &batch->segments[receipts[i].err];
         receipts[i] = (hf_receipt){ .id = s->base + receipts[i].id, .err = HF_OK };
     }
+    if (batch->note_count)
+        hf_dedupe_receipts(batch, receipts);
 }
 
 static int check_call(const hf_engine *engine, const hf_letter *letters, size_t count)
@@ -114,7 +187,7 @@ static int check_call(const hf_engine *engine, const hf_letter *letters, size_t 
     return HF_OK;
 }
 
-static int check_may_wait(const hf_engine *engine)
+int hf_engine_may_wait(const hf_engine *engine)
 {
     const hf_turn *turn = hf_turn_current();
     if (turn && turn->on_shard)
@@ -130,7 +203,7 @@ int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receip
 {
     int err = check_call(engine, letters, count);
     if (!err)
-        err = check_may_wait(engine);
+        err = hf_engine_may_wait(engine);
     if (err)
         return err;
     hf_batch *batch = hf_batch_new(engine);
@@ -138,12 +211,15 @@ int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receip
         return hf_error(HF_ENOMEM, "a batch");
     batch->outside = true;
     err = add_letters(engine, batch, letters, count, receipts);
-    if (!err)
+    bool nobody = !err && hf_batch_is_empty(batch); /* no subscriber */
+    if (!err && !nobody)
         err = hf_journal_admit(engine, hf_batch_bytes(batch), HF_NEVER);
-    if (!err)
+    if (!err && !nobody)
         err = hf_journal_wait(engine, batch);
     if (!err)
         fill_receipts(batch, receipts, count);
+    if (err == HF_ECONFLICT)
+        err = hf_dedupe_explain(batch);
     hf_batch_free(batch);
     return err;
 }
@@ -159,7 +235,7 @@ int hf_sync(hf_engine *engine, uint32_t timeout_ms)
     hf_error_clear();
     int err = hf_engine_check(engine);
     if (!err)
-        err = check_may_wait(engine);
+        err = hf_engine_may_wait(engine);
     return err ? err : hf_journal_sync(engine, timeout_ms);
 }
 

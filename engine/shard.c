@@ -3,7 +3,10 @@
  * Happy path: one thread each, following the chain of records from its start;
  * anyone rings the bell when there may be work. Stopping lets the running turn
  * end and hands in what it staged. Fails at start for want of memory. */
-#include "engine/turn.h"
+#include "engine/cancel.h"
+#include "engine/alarms.h"
+#include "engine/flush.h"
+#include "engine/rows.h"
 
 #include "engine/thread.h"
 
@@ -21,7 +24,6 @@ static int init_shard(hf_engine *engine, uint32_t index)
     shard->index = index;
     shard->settled_end = &shard->settled;
     shard->errands_end = &shard->errands;
-    shard->ready_end = &shard->ready;
     shard->at = hf_log_start_of_chain(engine->log);
     shard->at_done = true;
     /* What an earlier run left is read as rows, wherever it lies. */
@@ -32,8 +34,10 @@ static int init_shard(hf_engine *engine, uint32_t index)
     shard->turn = hf_turn_new(engine, false);
     shard->slot = hf_strikes_slot(&engine->strikes);
     pthread_mutex_init(&shard->lock, NULL);
+    if (engine->limited)
+        shard->held = hf_mem_zero(engine->types.count, sizeof *shard->held);
     int err = hf_actors_init(&shard->actors);
-    if (err || !shard->turn || !shard->slot)
+    if (err || !shard->turn || !shard->slot || (engine->limited && !shard->held))
         return hf_error(HF_ENOMEM, "shard %u", index);
     return HF_OK;
 }
@@ -66,6 +70,10 @@ int hf_shards_make(hf_engine *engine)
         return hf_error(HF_ENOMEM, "shards");
     for (uint32_t i = 0; !err && i < engine->shard_count; i++)
         err = init_shard(engine, i);
+    for (uint32_t i = 0; !err && i < engine->shard_count; i++)
+        err = hf_alarms_make(&engine->shards[i]);
+    if (!err)
+        err = hf_rows_look(engine);
     return err ? err : look_for_rows(engine);
 }
 
@@ -75,7 +83,7 @@ int hf_shards_start(hf_engine *engine)
     for (uint32_t i = 0; !err && i < engine->shard_count; i++) {
         char name[24];
         snprintf(name, sizeof name, "hf-shard-%u", i);
-        err = hf_thread_start(&engine->shards[i].thread, name, hf_dispatch_main,
+        err = hf_thread_start(&engine->shards[i].thread, name, hf_rounds_main,
                               &engine->shards[i]);
         engine->shards[i].started = !err;
     }
@@ -142,12 +150,17 @@ static void done_shard(hf_shard *shard)
 {
     if (!shard->engine)
         return;
+    hf_resident_close(shard);
     for (hf_mailbox *box = shard->boxes, *next; box; box = next) {
         next = box->next_box;
         for (hf_parcel *p = box->parcels; p; p = p->next)
             hf_batch_free(p->batch);
         hf_mailbox_free(box);
     }
+    hf_alarms_done(shard);
+    hf_dirty_done(shard);
+    hf_cancel_done(shard);
+    hf_rows_done(shard);
     hf_actors_done(&shard->actors);
     free_batches(shard->settled);
     hf_batch_free(shard->batch);
@@ -155,6 +168,7 @@ static void done_shard(hf_shard *shard)
     if (shard->slot)
         hf_strikes_slot_free(&shard->engine->strikes, shard->slot);
     hf_mem_free(shard->timers);
+    hf_mem_free(shard->held);
     hf_mem_free(shard->miles);
     hf_rowbuf_done(&shard->row);
     pthread_mutex_destroy(&shard->lock);

@@ -15,7 +15,9 @@
 
 typedef struct hf_turn hf_turn;
 
-enum { HF_UNCOMMITTED_MAX = 2 << 20 }; /* bytes of its own; then it takes no more */
+/* Bytes of its own; then it takes no more. While space is short what it ends would wait
+ * behind what it sends. */
+enum { HF_UNCOMMITTED_MAX = 2 << 20, HF_UNCOMMITTED_TIGHT = 16 << 10 };
 
 /* Which batch lies below which position: for what the fold makes unneeded. */
 typedef struct hf_mile {
@@ -50,6 +52,8 @@ typedef struct hf_shard {
     /* written by the shard, read by any */
     _Atomic uint64_t quiet;        /* the bell (+ 1) at which it had nothing to do and
                                       nothing on its way; 0: it is busy */
+    _Atomic uint64_t calm;         /* the same, of an engine under test: what rests until */
+    _Atomic uint64_t next_ns;      /* this time is nothing to do; kit.h */
     _Atomic uint64_t activity;     /* changes whenever it does something */
     _Atomic uint64_t pulled;       /* everything below was taken or lies in tables */
     _Atomic uint64_t released;     /* points into no record below */
@@ -75,8 +79,12 @@ typedef struct hf_shard {
     hf_rowbuf       row;           /* rows that are looked at are made here */
     size_t          near_inbox, near_state; /* where in the past they were found last */
     hf_mailbox     *boxes;         /* all of them */
-    hf_mailbox     *ready, **ready_end;
-    uint32_t        ready_count;
+    hf_line         ready;         /* actors to run */
+    hf_line        *held;          /* and those that their type's limit holds, one a type;
+                                      NULL: no type has one */
+    uint32_t        era;           /* of the turn that was admitted last: limit.c */
+    uint32_t        now_ms;        /* coarse clock for who stands in line */
+    uint32_t        ahead;         /* letters taken out of the log and not run, about */
     hf_parcel     **timers;        /* heap by due_ns */
     uint32_t        timer_count, timer_room;
     uint32_t        parcels;       /* alive; the heap has room for so many */
@@ -86,6 +94,11 @@ typedef struct hf_shard {
     uint32_t        scan_kind;
     hf_key          scan_key;
     uint32_t        seconds;       /* coarse clock for idle_ms */
+    struct hf_rowset *row_sets, **row_buckets; /* one bucket, or row_mask + 1; rowed.c */
+    uint32_t        row_mask, row_count;
+    struct hf_dirty_marks *dirty;  /* NULL: no type flushes; dirty.c */
+    struct hf_endset *doomed;      /* ids of messages that were cancelled; NULL: none ever was; cancel.c */
+    struct hf_alarms *alarms;      /* what is due later: alarms.h */
     hf_turn        *turn;          /* reused */
     struct hf_strike_slot *slot;
 } hf_shard;
@@ -106,8 +119,11 @@ uint64_t hf_shards_released(const hf_engine *engine); /* position */
 void hf_shard_ring(hf_shard *shard);
 void hf_shard_send_errand(hf_shard *shard, hf_errand *errand); /* any thread */
 
+/* rounds.c: its thread */
+void *hf_rounds_main(void *shard);
+
 /* dispatch.c */
-void *hf_dispatch_main(void *shard);
+int   hf_dispatch_line(hf_shard *shard); /* some turns of those who stand in line */
 void  hf_dispatch_ready(hf_shard *shard, hf_mailbox *mailbox); /* let it run */
 int   hf_dispatch_mailbox(hf_shard *shard, hf_actor *actor, hf_mailbox **mailbox);
 /* The message as a parcel, not in its mailbox yet. NULL: out of memory. */
@@ -142,6 +158,11 @@ int  hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_
                       hf_actor **actor);
 void hf_resident_sweep(hf_shard *shard);
 void hf_resident_fold(hf_shard *shard, uint64_t folded); /* the fold got this far */
+void hf_resident_close(hf_shard *shard); /* all threads ended; asleep hooks */
+/* Has the fold passed what hf_actor.batch says? */
+bool hf_resident_is_folded(const hf_shard *shard, uint64_t batch);
+/* Is it on disk? */
+bool hf_resident_is_committed(const hf_shard *shard, uint64_t batch);
 /* Changed by a batch whose end is known: stays in memory until that is folded. */
 void hf_resident_changed(hf_actor *actor, uint64_t end);
 

@@ -1,5 +1,7 @@
 /* stat.c - hf_stat: the engine's counters. Any thread; never waits. */
-#include "engine/engine.h"
+#include "engine/alarms.h"
+#include "engine/ask.h"
+#include "engine/flush.h"
 
 #include "storage/error.h"
 
@@ -12,6 +14,8 @@ int hf_stat(hf_engine *engine, hf_stats *out)
     if (err)
         return err;
     hf_counters *c = &engine->count;
+    uint64_t dirty, flushed, failed;
+    hf_flushes_count(engine, &dirty, &flushed, &failed);
     hf_stats stats = {
         .size = out->size,
         .accepted = atomic_load(&c->accepted),
@@ -23,8 +27,13 @@ int hf_stat(hf_engine *engine, hf_stats *out)
         .bytes = atomic_load(&c->bytes),
         .waiting = atomic_load(&c->waiting),
         .running = atomic_load(&c->running),
+        .alarms = hf_alarms_tally(engine),
         .commit_p50_us = hf_histogram_at(&engine->journal.latency, 500),
         .commit_p99_us = hf_histogram_at(&engine->journal.latency, 990),
+        .asks = hf_asks_count(engine),
+        .dirty = dirty,
+        .flushed = flushed,
+        .flush_failed = failed,
     };
     memcpy(out, &stats, out->size < sizeof stats ? out->size : sizeof stats);
     return HF_OK;

@@ -63,7 +63,7 @@ static void make_key(const hf_engine *engine, const hf_entry *m, const char *nam
 {
     uint8_t text[16 + 8 + 8 + HF_NAME_MAX + 8];
     size_t len = strlen(name), more = strlen(what);
-    memcpy(text, engine->key_prefix, 16);
+    hf_turn_key_prefix(engine, m->id, (char *)text);
     hf_put64(text + 16, m->id);
     hf_put64(text + 24, number);
     memcpy(text + 32, name, len);
@@ -374,6 +374,8 @@ static void run_undo(hf_turn *turn, hf_parcel *p, bool *stands)
     int code = load_steps(turn, p);
     known_step *s = code ? NULL : step_to_undo(p->steps);
     turn->msg.attempt = p->e.attempt;
+    if (!code && turn->state_version != turn->kind->is.version)
+        code = hf_upgrade_state(turn);
     if (!code && s) {
         show_step(s, &step);
         if (s->phase != ENDED)

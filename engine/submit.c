@@ -6,6 +6,8 @@
  * wait for room, a turn's batch never does. Any thread. */
 #include "engine/engine.h"
 
+#include "engine/ask.h"
+
 #include "storage/clock.h"
 #include "storage/error.h"
 
@@ -156,4 +158,44 @@ int hf_journal_wait(hf_engine *engine, hf_batch *batch)
         hf_futex_wait(gate, seen, 0);
     }
     return say(engine, call.err);
+}
+
+/* ---- Settling, on the journal's thread */
+
+static void settle(hf_batch *batch, int err)
+{
+    atomic_uint *inflight = &batch->engine->journal.inflight;
+    if (batch->note_count)
+        hf_asks_word_settled(batch, err);
+    if (batch->replies)
+        hf_replies_release(batch, err);
+    batch->settled(batch, err);
+    atomic_fetch_sub_explicit(inflight, 1, memory_order_release);
+}
+
+/* Wake all that sleep at the gates of these batches' groups, at once. */
+static void open_gates(hf_journal *j, const bool waited[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (!waited[i])
+            continue;
+        atomic_fetch_add_explicit(&j->gate[i], 1, memory_order_release);
+        hf_futex_wake(&j->gate[i], INT32_MAX);
+    }
+}
+
+uint32_t hf_journal_settle(hf_engine *engine, hf_batch *list, int err)
+{
+    bool waited[2] = { false, false };
+    uint32_t count = 0;
+    while (list) {
+        hf_batch *next = list->next;
+        if (list->waited)
+            waited[list->gate] = true;
+        settle(list, err);
+        list = next;
+        count++;
+    }
+    open_gates(&engine->journal, waited);
+    return count;
 }

@@ -6,6 +6,12 @@
  * outcome.c says what becomes of the message. The shard's thread, or a pool's. */
 #include "engine/turn.h"
 
+#include "engine/ask.h"
+#include "engine/schedule.h"
+#include "engine/rows.h"
+
+#include "recovery/lineage.h"
+
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -55,6 +61,7 @@ void hf_turn_free(hf_turn *turn)
     if (!turn)
         return;
     hf_turn_end(turn);
+    hf_progress_free(turn);
     if (turn->lock_ready) {
         pthread_cond_destroy(&turn->finished);
         pthread_mutex_destroy(&turn->lock);
@@ -84,29 +91,42 @@ static void put_hex(char *at, uint64_t value)
     hf_put64((uint8_t *)at + 8, low);
 }
 
+void hf_turn_key_prefix(const hf_engine *engine, uint64_t id, char prefix[16])
+{
+    memcpy(prefix, engine->ancestors ? hf_prefix_of(engine->ancestors, id) : engine->key_prefix, 16);
+}
+
 void hf_turn_key(const hf_engine *engine, uint64_t id, char key[33])
 {
-    memcpy(key, engine->key_prefix, 16);
+    hf_turn_key_prefix(engine, id, key);
     put_hex(key + 16, id);
     key[32] = 0;
 }
 
 void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_entry *e,
-                   hf_bytes state)
+                   const hf_actor *actor)
 {
     turn->kind = kind;
     atomic_store_explicit(&turn->watched, kind, memory_order_relaxed);
     atomic_store_explicit(&turn->cancel, 0, memory_order_relaxed);
     turn->batch = batch;
     turn->e = e;
-    turn->state = state;
+    turn->state = actor ? hf_view(actor->state, actor->state_len) : hf_view(NULL, 0);
+    turn->state_version = actor ? actor->version : 0;
+    turn->sealed = false;
     turn->staged = 0;
     turn->sends = 0;
     turn->saved = turn->forgot = false;
+    turn->tomb = 0;
+    turn->alarms = 0;
     turn->err = HF_OK;
     turn->verdict = HF_TURN_RETURNED;
     turn->code = 0;
     turn->is_finished = false;
+    turn->joins = e->join ? HF_JOINS_ENTRY : 0;
+    turn->asked = (e->ask | e->answer_len | e->dedupe_len) != 0;
+    turn->answered = HF_TURN_SILENT;
+    turn->replied = batch->replies;
     turn->undoing = false;
     turn->error[0] = 0;
     for (uint32_t i = 0; i <= batch->shards; i++)
@@ -114,6 +134,9 @@ void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_en
     turn->done_count = batch->done_count;
     turn->done_last = batch->done_count ? batch->done[batch->done_count - 1].count : 0;
     turn->named_count = batch->named_count;
+    turn->note_count = batch->note_count;
+    if (turn->engine->ancestors)
+        hf_turn_key_prefix(turn->engine, e->id, turn->key);
     put_hex(turn->key + 16, e->id);
     turn->msg = (hf_message){
         .id = e->id,
@@ -122,16 +145,24 @@ void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_en
         .from = e->from,
         .kind = e->name,
         .body = e->data,
-        .cause = HF_SENT,
+        .cause = (hf_cause)e->cause,
         .status = HF_RUNNING,
         .attempt = e->attempt + 1,
         .worker = turn->msg.worker,
         .sent = e->sent,
         .due = e->due,
+        .expires = e->expires,
+        .urgency = e->urgency,
         .err = e->err,
+        .replaced = e->replaced,
         .error = e->error,
         .user = kind->is.user,
+        .about = e->cause == HF_ANSWER || e->cause == HF_GONE ? e->about : 0,
+        .joined = hf_entry_joined(e),
+        .lost = hf_entry_lost(e),
     };
+    if (e->cause == HF_ALARM && e->op == HF_OP_SEND)
+        hf_schedule_told(&turn->msg, e);
 }
 
 void hf_turn_cut(hf_turn *turn)
@@ -143,14 +174,24 @@ void hf_turn_cut(hf_turn *turn)
     if (batch->done_count)
         batch->done[batch->done_count - 1].count = turn->done_last;
     batch->named_count = turn->named_count;
+    if (batch->note_count > turn->note_count)
+        hf_dedupe_cut(batch, turn->note_count);
     batch->sends -= turn->sends;
-    turn->sends = 0;
+    turn->sends = turn->alarms = 0;
     turn->staged = 0;
     turn->saved = turn->forgot = false;
+    turn->tomb = 0;
+    turn->answered = HF_TURN_SILENT;
+    if (batch->replies != turn->replied)
+        hf_replies_cut(batch, turn->replied);
+    if (turn->rows)
+        hf_rows_cut(turn->rows);
 }
 
 void hf_turn_end(hf_turn *turn)
 {
+    hf_rows_end(turn->rows);
+    turn->rows = NULL;
     while (turn->scratch) {
         hf_scratch *next = turn->scratch->next;
         hf_mem_free(turn->scratch);
@@ -171,6 +212,12 @@ int hf_turn_wait(hf_turn *turn)
 
 bool hf_turn_judge(hf_turn *turn, int code)
 {
+    if (turn->noted)
+        hf_progress_over(turn);
+    if (turn->joins && !turn->undoing && !turn->err && !code && turn->verdict == HF_TURN_RETURNED)
+        hf_join_turn_ends(turn);
+    if (turn->asked && !turn->undoing && !turn->err && !code && turn->verdict == HF_TURN_RETURNED)
+        hf_ask_turn_ends(turn);
     if (turn->err) { /* a staging call failed first */
         turn->verdict = HF_TURN_FAILED;
         turn->code = turn->err;
@@ -191,8 +238,15 @@ bool hf_turn_judge(hf_turn *turn, int code)
 bool hf_turn_run(hf_turn *turn)
 {
     HF_TESTPOINT("turn.begin");
+    if (turn->joins && hf_join_is_note(turn->e))
+        return hf_turn_judge(turn, hf_join_count(turn));
+    if (turn->e->op == HF_OP_DUE && hf_schedule_is_tick(turn->e))
+        return hf_turn_judge(turn, hf_schedule_tick(turn));
+    int code = turn->state_version == turn->kind->is.version ? HF_OK : hf_upgrade_state(turn);
+    if (code)
+        return hf_turn_judge(turn, code);
     hf_turn *outer = hf_turn_enter(turn);
-    int code = turn->kind->is.handle(turn, &turn->msg);
+    code = turn->kind->is.handle(turn, &turn->msg);
     if (code == HF_PENDING && turn->on_pool) {
         code = hf_turn_wait(turn);
     } else if (code == HF_PENDING) {

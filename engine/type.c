@@ -40,8 +40,13 @@ static void fill_defaults(hf_type *t)
     or_default(&t->strikes, 3);
     or_default(&t->retry_ms, 1000);
     or_default(&t->retry_ms_max, 3600 * 1000);
+    or_default(&t->break_window_ms, 10000);
+    or_default(&t->break_ms, 30000);
+    or_default(&t->rate_ms, 1000);
     or_default(&t->stuck_ms, 60000);
     or_default(&t->idle_ms, 300000);
+    or_default(&t->inbox_max, HF_NEVER);
+    or_default(&t->flush_ms, 1000);
 }
 
 static int check_next(const hf_type *t, const char *field, const char *target)
@@ -65,6 +70,18 @@ static int check(const hf_type *t)
         return hf_error(HF_EINVAL, "type \"%s\": .workers above 1 needs .threads", t->name);
     if (t->undo && !t->threads)
         return hf_error(HF_EINVAL, "type \"%s\": .undo needs .threads", t->name);
+    if (t->flush && t->workers > 1)
+        return hf_error(HF_EINVAL, "type \"%s\": .flush and .workers above 1, which has no state",
+                        t->name);
+    if (t->flush_ms == HF_NEVER)
+        return hf_error(HF_EINVAL, "type \"%s\": .flush_ms is a time, or HF_NOW", t->name);
+    if (t->version > UINT8_MAX)
+        return hf_error(HF_EINVAL, "type \"%s\": .version above %d", t->name, UINT8_MAX);
+    if (t->break_percent > 100 && t->break_percent != HF_NEVER)
+        return hf_error(HF_EINVAL, "type \"%s\": .break_percent above 100", t->name);
+    if (t->break_ms == HF_NEVER || t->break_window_ms == HF_NEVER || t->rate_ms == HF_NEVER)
+        return hf_error(HF_EINVAL, "type \"%s\": .break_ms, .break_window_ms and .rate_ms are "
+                        "times; a limit is switched off by itself", t->name);
     int err = check_next(t, "next", t->next);
     return err ? err : check_next(t, "dead_to", t->dead_to);
 }
@@ -113,7 +130,7 @@ int hf_types_copy(hf_types *types, const hf_type *table, size_t type_size)
         kind->is.dead_to = copy_text(&at, kind->is.dead_to);
         kind->index = i;
         kind->name_len = strlen(kind->is.name);
-        kind->pooled = kind->is.threads > 0;
+        kind->pooled = kind->apart = kind->is.threads > 0;
         fill_defaults(&kind->is);
         if (hf_types_find(&(hf_types){ types->kinds, i, NULL }, kind->is.name, kind->name_len))
             return hf_error(HF_EINVAL, "type \"%s\" is defined twice", kind->is.name);

@@ -7,13 +7,20 @@
 #include <stdbool.h>
 
 typedef struct hf_pool hf_pool;
+typedef struct hf_limit hf_limit;
 
 typedef struct hf_kind_of {
     hf_type  is;       /* names point into copies of ours; defaults filled in */
     uint32_t index;
     size_t   name_len;
     bool     pooled;   /* has threads of its own */
+    bool     apart;    /* its messages are never run straight from the log: pooled or limited */
+    bool     stale_breaker, stale_rate; /* the store has one that the type has no more */
     hf_pool *pool;     /* of those */
+    struct hf_flush *flush; /* NULL: its states are kept nowhere else */
+    bool     stale_flush;  /* the store says that all was flushed below: no more */
+    uint64_t flushed;
+    hf_limit *limit;   /* breaker and rate; NULL: it has neither */
 } hf_kind_of;
 
 typedef struct hf_types {

@@ -143,6 +143,15 @@ static bool is_news(hf_watch *watch, uint32_t number, uint64_t now, hf_watched *
     return *kind != NULL;
 }
 
+void hf_watch_stop(hf_watch *watch, uint64_t id)
+{
+    pthread_mutex_lock(&watch->lock);
+    for (uint32_t i = 0; i < watch->count; i++)
+        if (id_in(watch->threads[i].slot) == id)
+            atomic_store(&watch->threads[i].turn->cancel, id);
+    pthread_mutex_unlock(&watch->lock);
+}
+
 void hf_watch_tick(hf_watch *watch)
 {
     uint64_t now = hf_clock_mono_ns();

@@ -25,6 +25,9 @@ void     hf_watch_done(hf_watch *watch); /* also of one that is all zero */
  * memory to say. Any thread. */
 uint32_t hf_watch_look(hf_watch *watch, hf_running **running);
 
+/* Ask the turn that runs this message to stop, if one does. Any thread. */
+void     hf_watch_stop(hf_watch *watch, uint64_t id);
+
 /* Once a second: turns that run longer than their type's stuck_ms are logged,
  * once each, and asked to stop (hf_cancelled). */
 void     hf_watch_tick(hf_watch *watch);

@@ -3,9 +3,14 @@
  * Happy path: its state, its inbox in order, its dead letters, its alarms, all
  * from one snapshot; then the first reason that holds. Damage is reported in the
  * row, not as an error: that is what one asks for. Any thread. */
+#include "recovery/actor_flush.h"
+#include "recovery/actor_rows.h"
+#include "recovery/actor_schedules.h"
+#include "recovery/actor_topics.h"
 #include "recovery/arguments.h"
 #include "recovery/tallies.h"
 
+#include "storage/due.h"
 #include "storage/error.h"
 #include "storage/memory.h"
 
@@ -33,7 +38,12 @@ typedef struct life {
     uint64_t    dead_seen;
     alarm_list  alarms;
     hf_bytes    state;
-    uint64_t    version;
+    uint64_t    position;          /* of its SAVE */
+    uint32_t    version;           /* of its form */
+    bool        flushes, dirty;    /* its type does; and it is not flushed */
+    hf_actor_rows rows;
+    hf_actor_topics topics;
+    hf_actor_schedules schedules;
     bool        has_state, has_alarms, damaged, first_known;
     char        damage[256];
     struct {                       /* the message that is next */
@@ -41,6 +51,8 @@ typedef struct life {
         uint64_t  id, since, due;
         bool      stuck;
         char      error[HF_ERROR_MAX + 1];
+        size_t    note_len;
+        uint8_t   note[HF_NOTE_MAX];
     } first;
     uint64_t    soonest;           /* due of a delayed one */
 } life;
@@ -61,6 +73,9 @@ static void note_first(life *l, const hf_sight *s)
     l->first.since = s->since;
     l->first.due = s->msg.due;
     l->first.stuck = s->stuck;
+    l->first.note_len = s->note.len;
+    if (s->note.len)
+        memcpy(l->first.note, s->note.data, s->note.len);
     (void)snprintf(l->first.error, sizeof l->first.error, "%s", s->msg.error);
 }
 
@@ -100,10 +115,14 @@ static int meet_alarm(void *user, hf_bytes key, hf_bytes payload)
     hf_key_actor(&actor, l->actor, len, hf_address_hash(hf_view_seed(l->scan.view), l->actor, len));
     if (key.len <= actor.len || memcmp(key.data, actor.bytes, actor.len) != 0)
         return 1;
+    if (hf_due_letter_of(key, &generation, &len))
+        return HF_OK; /* shown as what it is: a message */
     const char *name = (const char *)key.data + actor.len;
     size_t name_len = key.len - actor.len - 1;
     int err = hf_fate_alarm(payload, &due, &generation);
-    if (err || name[0] != 0 || name_len > HF_NAME_MAX)
+    due &= ~HF_DUE_BY_WALL;
+    bool ours = name_len && (uint8_t)name[1] < 0x20; /* behind a schedule */
+    if (err || !due || ours || name[0] != 0 || name_len > HF_NAME_MAX) /* went off: see the inbox */
         return err;
     l->has_alarms = true;
     uint64_t at = l->alarms.count;
@@ -151,8 +170,18 @@ static int look(life *l)
         err = hf_view_walk(l->scan.view, HF_IN_ALARM_NAMES, hf_key_bytes(&from), meet_alarm, l);
         err = err == 1 ? HF_OK : find_damage(l, err);
     }
+    if (!err)
+        err = find_damage(l, hf_actor_rows_read(&l->rows, l->scan.view, l->actor, l->limit));
+    if (!err)
+        err = find_damage(l, hf_actor_topics_read(&l->topics, l->scan.view, l->actor, l->limit));
+    if (!err)
+        err = find_damage(l, hf_actor_schedules_read(&l->schedules, l->scan.view, l->actor,
+                                                     l->limit));
+    if (!err && !(err = hf_view_state(l->scan.view, l->actor, &l->state, &l->position)))
+        err = hf_actor_flush_read(l->scan.view, l->actor, l->position, &l->flushes, &l->dirty);
+    err = err == HF_ENOTFOUND ? HF_OK : find_damage(l, err);
     if (!err) { /* last: the bytes live until the next look */
-        err = hf_view_state(l->scan.view, l->actor, &l->state, &l->version);
+        err = hf_view_form(l->scan.view, l->actor, &l->state, &l->position, &l->version);
         l->has_state = !err;
         err = err == HF_ENOTFOUND ? HF_OK : find_damage(l, err);
     }
@@ -183,6 +212,24 @@ static bool put_suspicion(life *l, hf_out *out)
     return true;
 }
 
+/* By its type: not defined, or what limits that. */
+static void put_held_why(life *l, hf_out *out)
+{
+    const hf_living *living = l->scan.inquiry->living;
+    hf_limited limit;
+    if (!living->limit(living->user, l->actor, strlen(l->actor), &limit)) {
+        put_why(out, "undefined", 0, 0, 0);
+    } else if (limit.open) {
+        put_why(out, "breaker", 0, limit.until, l->first.id);
+        hf_out_words(out, "reason", l->first.error);
+        hf_out_uint(out, "failures", limit.failures);
+    } else {
+        put_why(out, "rate", 0, limit.until, l->first.id);
+        hf_out_uint(out, "rate", limit.rate);
+        hf_out_uint(out, "rate_ms", limit.rate_ms);
+    }
+}
+
 static void put_living_why(life *l, hf_out *out)
 {
     const hf_living *living = l->scan.inquiry->living;
@@ -191,7 +238,7 @@ static void put_living_why(life *l, hf_out *out)
     } else if (l->first.status == HF_RUNNING) {
         put_why(out, l->first.stuck ? "stuck" : "running", l->first.since, 0, l->first.id);
     } else if (l->first.status == HF_HELD) {
-        put_why(out, "undefined", 0, 0, 0);
+        put_held_why(l, out);
     } else if (!put_suspicion(l, out)) {
         if (l->first.status == HF_RETRYING && l->first.due > l->scan.now) {
             put_why(out, "retry", 0, l->first.due, l->first.id);
@@ -253,7 +300,8 @@ static int tell(life *l)
     const hf_pausing *pause = hf_pausings_find(&l->scan.pausings, l->actor, len);
     bool resident = false;
     bool said = living && living->resident(living->user, l->actor, &resident);
-    bool met = l->inbox_told || l->tally.by[HF_DEAD] || l->has_state || l->has_alarms;
+    bool met = l->inbox_told || l->tally.by[HF_DEAD] || l->has_state || l->has_alarms
+        || l->rows.told || l->topics.told || l->schedules.told;
     hf_out_map(out, NULL);
     hf_out_text(out, "actor", hf_view(l->actor, len));
     hf_out_text(out, "type", hf_view(l->actor, hf_address_type_len(l->actor, len)));
@@ -266,12 +314,20 @@ static int tell(life *l)
     if (l->has_state) {
         hf_out_bin(out, "state", l->state);
         hf_out_uint(out, "state_version", l->version);
+        hf_out_uint(out, "state_position", l->position);
+        if (l->flushes)
+            hf_out_bool(out, "dirty", l->dirty);
     }
     for (int status = HF_WAITING; status <= HF_DEAD; status++)
         hf_out_uint(out, hf_status_name((hf_status)status), l->tally.by[status]);
     hf_out_time(out, "oldest", l->tally.oldest);
     hf_out_pausing(out, pause);
+    if (l->first.note_len)
+        hf_out_bin(out, "progress", hf_view(l->first.note, l->first.note_len));
     put_lists(l, out);
+    hf_actor_rows_put(&l->rows, out);
+    hf_actor_topics_put(&l->topics, out);
+    hf_actor_schedules_put(&l->schedules, out);
     put_reason(l, out, pause);
     return hf_inquiry_tell(inquiry);
 }
@@ -292,6 +348,9 @@ static int ask(hf_inquiry *inquiry, life *l)
     hf_mem_free(l->newest);
     hf_mem_free(l->alarms.items);
     hf_out_done(&l->inbox);
+    hf_out_done(&l->rows.out);
+    hf_out_done(&l->topics.out);
+    hf_out_done(&l->schedules.out);
     return err;
 }
 

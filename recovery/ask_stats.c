@@ -23,6 +23,16 @@ static int count_one(void *user, hf_bytes key, hf_bytes payload)
     return HF_OK;
 }
 
+/* Alarms and delayed messages; not those that went off. */
+static int count_due(void *user, hf_bytes key, hf_bytes payload)
+{
+    uint64_t due, generation;
+    (void)key;
+    int err = hf_fate_alarm(payload, &due, &generation);
+    *(uint64_t *)user += !err && due;
+    return err;
+}
+
 static int count_view(hf_disk *disk, bool waiting, counts *c, uint64_t *head)
 {
     hf_view_of *view;
@@ -35,7 +45,7 @@ static int count_view(hf_disk *disk, bool waiting, counts *c, uint64_t *head)
     if (!err && waiting) /* an engine knows without looking */
         err = hf_view_walk(view, HF_IN_INBOX, all, count_one, &c->waiting);
     if (!err)
-        err = hf_view_walk(view, HF_IN_ALARM_NAMES, all, count_one, &c->alarms);
+        err = hf_view_walk(view, HF_IN_ALARM_NAMES, all, count_due, &c->alarms);
     hf_view_close(view);
     return err;
 }
@@ -108,12 +118,39 @@ static void put_tables(hf_out *out, const counts *c)
         [HF_IN_STATE] = "state",   [HF_IN_ALARMS] = "alarms",
         [HF_IN_DEAD] = "dead",     [HF_IN_ALARM_NAMES] = "alarm_names",
         [HF_IN_STEPS] = "steps",   [HF_IN_PAUSES] = "pauses",
+        [HF_IN_ROWS] = "rows",     [HF_IN_DEDUPE] = "dedupe",   [HF_IN_TOPICS] = "topics",
         [HF_IN_META] = "meta",
     };
     hf_out_map(out, "tables");
     for (int t = 0; t < HF_TABLES; t++)
         if (names[t])
             hf_out_uint(out, names[t], c->rows[t]);
+    hf_out_end(out);
+}
+
+/* The types that have a breaker or a rate, and how those stand. */
+static void put_limits(hf_out *out, const hf_living *living)
+{
+    const char *type;
+    hf_out_array(out, "limits");
+    for (uint32_t i = 0; (type = living->type(living->user, i)); i++) {
+        hf_limited l;
+        if (!living->limit(living->user, type, strlen(type), &l))
+            continue;
+        hf_out_map(out, NULL);
+        hf_out_text(out, "type", hf_str(type));
+        hf_out_bool(out, "held", l.held);
+        hf_out_time(out, "until", l.until);
+        if (l.breaker) {
+            hf_out_text(out, "breaker", hf_str(l.probes ? "probes" : l.open ? "open" : "closed"));
+            hf_out_uint(out, "failures", l.failures);
+        }
+        if (l.rate) {
+            hf_out_uint(out, "rate", l.rate);
+            hf_out_uint(out, "rate_ms", l.rate_ms);
+        }
+        hf_out_end(out);
+    }
     hf_out_end(out);
 }
 
@@ -136,6 +173,7 @@ int hf_ask_stats(hf_inquiry *inquiry, hf_bytes arguments)
     if (living) {
         living->stats(living->user, out);
         hf_out_bool(out, "full", living->full(living->user));
+        put_limits(out, living);
     } else {
         hf_out_uint(out, "waiting", c.waiting);
         hf_out_uint(out, "running", 0);

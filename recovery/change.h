@@ -13,7 +13,11 @@
 typedef struct hf_plan {
     char       what[HF_ADDRESS_MAX + 1]; /* pause, resume: "" is everything */
     bool       pauses, resumes;
-    hf_segment facts;      /* RETRY, REQUEUE, PAUSE, RESUME; may be empty */
+    hf_segment facts;      /* RETRY, REQUEUE, DEAD, PURGE, PAUSE, RESUME; may be empty */
+    hf_segment delayed;    /* letters that a living engine is to let go now */
+    hf_segment ending;     /* messages that it is to bury */
+    uint64_t  *asked;      /* those it would bury, but they run */
+    uint32_t   asked_count;
     hf_letter *letters;    /* send */
     char      *texts;      /* theirs */
     uint32_t   count;      /* of letters */
@@ -31,6 +35,10 @@ void hf_plan_sent(hf_plan *plan, const hf_receipt *receipts);
 /* The result of a pause: how many turns still run, and how to count them. */
 void hf_plan_paused(hf_plan *plan, uint64_t running);
 int  hf_plan_running(hf_inquiry *inquiry, const char *what, uint64_t *running);
+
+/* What is asked for by ids (change_ids.c): requeue, purge, cancel, undo. HF_ENOTFOUND:
+ * none of these. */
+int  hf_plan_ids(hf_plan *plan, hf_inquiry *inquiry, const char *change, hf_bytes arguments);
 
 /* The letters of a `send` (letters.c): HF_EINVAL, HF_ETOOBIG, HF_ENOMEM. */
 int  hf_plan_letters(hf_plan *plan, hf_bytes arguments);

@@ -12,7 +12,7 @@
 enum { PAGE = 1000 };
 enum {
     ID, KEY, ACTOR, FROM, KIND, CAUSE, STATUS, ATTEMPT, SENT, DUE, DIED, RETRY, ERR, ERROR,
-    BODY_BYTES, BODY, SCANNED, MATCHED, MORE, NEXT, FIELDS
+    JOINED, LOST, URGENCY, BODY_BYTES, BODY, SCANNED, MATCHED, MORE, NEXT, FIELDS
 };
 
 typedef struct walk {
@@ -39,6 +39,9 @@ static const hf_argument fields[FIELDS] = {
     [RETRY] = { .name = "retry", .type = HF_ARG_UINT },
     [ERR] = { .name = "err", .type = HF_ARG_INT },
     [ERROR] = { .name = "error", .type = HF_ARG_TEXT },
+    [JOINED] = { .name = "joined", .type = HF_ARG_UINT },
+    [LOST] = { .name = "lost", .type = HF_ARG_UINT },
+    [URGENCY] = { .name = "urgency", .type = HF_ARG_UINT },
     [BODY_BYTES] = { .name = "body_bytes", .type = HF_ARG_UINT },
     [BODY] = { .name = "body", .type = HF_ARG_BIN },
     [SCANNED] = { .name = "scanned", .type = HF_ARG_UINT },
@@ -103,10 +106,12 @@ static int tell(walk *w, const hf_argument *f)
     hf_message message = {
         .id = f[ID].number, .key = key, .to = to, .from = from, .kind = kind,
         .body = f[BODY].bytes, .attempt = (uint32_t)f[ATTEMPT].number,
-        .cause = (hf_cause)number_of(&f[CAUSE], cause_name, HF_SENT + 1),
+        .cause = (hf_cause)number_of(&f[CAUSE], cause_name, HF_GONE + 1),
         .status = (hf_status)number_of(&f[STATUS], status_name, HF_DONE + 1),
         .sent = f[SENT].number, .due = f[DUE].number, .retry = f[RETRY].number,
         .err = (int)(int64_t)f[ERR].number, .error = error,
+        .urgency = (uint32_t)f[URGENCY].number,
+        .joined = (uint32_t)f[JOINED].number, .lost = (uint32_t)f[LOST].number,
     };
     int err = copy_body(w, &message.body);
     return err ? err : w->each(w->user, &message);

@@ -44,7 +44,7 @@ typedef int (*hf_row_fn)(void *user, hf_bytes row);
 HF_API int hf_query(hf_store *store, const char *question, hf_bytes arguments,
                     hf_row_fn each, void *user);
 
-/* Change: `change` is "send", "requeue", "pause" or "resume". One batch, on
+/* Change: `change` is "send", "requeue", "purge", "cancel", "undo", "pause" or "resume". One batch, on
  * disk when the call returns HF_OK; then `done` (may be NULL) is told one row:
  * what was changed. What `done` returns is returned. Errors besides those of
  * hf_query: HF_EBUSY (neither lock nor answer within wait_ms; detail names the
@@ -56,9 +56,10 @@ HF_API int hf_change(hf_store *store, const char *change, hf_bytes arguments,
 
 /* Is `where` a selection hf_find and the questions take? If not, HF_EINVAL,
  * *column (may be NULL) is the byte, from 0, where it goes wrong, and detail
- * says why. A where is `field = value`, joined by `and`; fields: id type actor
- * kind status attempts error from died due; a value with spaces, or one that
- * is "and", stands in "" or ''. */
+ * says why. A where is comparisons (= != < <= > >= ~ in) joined by `and`, `or`,
+ * `not` and brackets; fields: id type actor kind status attempts error from died
+ * due sent age urgency body.PATH (docs/control.md); a value with spaces or ")",
+ * or one that is "and" or "or", stands in "" or ''. */
 HF_API int hf_where_check(const char *where, size_t *column);
 
 /* Tell each message that `where` selects ("status = dead and type = order";
@@ -70,6 +71,40 @@ HF_API int hf_find(hf_store *store, const char *where, hf_message_fn each, void 
  * waiting for a retry: due now. Otherwise HF_ENOTFOUND (no such message) or
  * HF_EINVAL (it waits, is held, paused or runs). Other errors as hf_change. */
 HF_API int hf_requeue(hf_store *store, uint64_t id);
+
+/* Check a store: every page, every checksum, every row against its key, and what must
+ * hold between rows. A living engine is not disturbed, nothing is changed. Each finding
+ * is a row (docs/control.md: finding, table, page, id, key, detail); the last row counts
+ * what was looked at. HF_OK: nothing was found. HF_ECORRUPT: something was, and was told.
+ * Others: HF_ENOTFOUND, HF_EVERSION, HF_EIO, HF_ENOMEM, what `each` returned. A damaged
+ * file can end the process (SIGBUS, abort): do this in a child. */
+HF_API int hf_verify(const char *path, hf_row_fn each, void *user);
+
+/* Copies of a store. `each` (may be NULL) is told how far it is (`bytes`, `of`: about so
+ * many) and at last, with `done`, what was copied (docs/control.md, "Copies"); anything
+ * but HF_OK from it ends the call and is returned; before that last row it leaves nothing
+ * behind. HF_EUNKNOWN: all was done, but for want of memory it can't be told. */
+
+/* One moment of the store, whether an engine has it or not, into `file`, compressed, with
+ * a checksum; "-": standard output. A file is synced and read back before it has its name;
+ * one that was there before, a backup too, is replaced then. HF_ECORRUPT: a row is damaged
+ * (hf_salvage). Others: HF_ENOTFOUND, HF_EBUSY (another backup writes there), HF_EFULL,
+ * HF_EIO, HF_EINVAL (a file that is no backup is there), HF_EVERSION, HF_ENOMEM. */
+HF_API int hf_backup(const char *path, const char *file, hf_row_fn each, void *user);
+
+/* A backup ("-": standard input) into a new store at `to`, where nothing or an empty
+ * directory is. Messages of the backup keep their ids and keys; what the new store sends
+ * gets ids and keys that no store before it gave. HF_ECORRUPT: the backup is damaged or
+ * cut short; HF_EVERSION: it is of a newer library. Then, and when anything else fails,
+ * nothing is at `to`. Others: HF_ENOTFOUND, HF_EINVAL, HF_EFULL, HF_EIO, HF_ENOMEM. */
+HF_API int hf_restore(const char *file, const char *to, hf_row_fn each, void *user);
+
+/* Write a store anew without its free pages, and put it in its place in one step; no engine
+ * may have it (HF_EBUSY). `to`, if not NULL: there, and the old one stays as it is; both
+ * are the same store then. HF_ECORRUPT: a row is damaged. HF_EINVAL: this file system
+ * can't exchange two directories. Others: HF_ENOTFOUND, HF_EFULL, HF_EIO, HF_EVERSION,
+ * HF_ENOMEM. */
+HF_API int hf_compact(const char *path, const char *to, hf_row_fn each, void *user);
 
 #ifdef __cplusplus
 }

@@ -45,7 +45,7 @@ const char *hf_status_name(hf_status status)
 
 const char *hf_cause_name(hf_cause cause)
 {
-    static const char *const names[] = { "sent", "alarm", "answer", "joined", "gone" };
+    static const char *const names[] = { "sent", "alarm", "answer", "joined", "gone", "ended" };
     return (size_t)cause < sizeof names / sizeof *names ? names[cause] : "sent";
 }
 
@@ -64,10 +64,23 @@ void hf_out_message(hf_out *out, const hf_sight *s, bool body)
     hf_out_time(out, "due", m->due);
     hf_out_time(out, "died", s->died > 1 ? s->died : 0);
     hf_out_time(out, "retry", m->retry);
+    hf_out_time(out, "urgency", m->urgency); /* left out when it is none */
     if (m->err) {
         hf_out_int(out, "err", m->err);
         hf_out_text(out, "error", hf_str(m->error));
     }
+    if (m->cause == HF_JOINED) {
+        hf_out_uint(out, "joined", m->joined);
+        hf_out_uint(out, "lost", m->lost);
+    }
+    hf_out_time(out, "replaced", m->replaced);
+    hf_out_words(out, "dedupe", s->e.dedupe);
+    hf_out_words(out, "answer", s->e.answer); /* up to its zero: the kind */
+    hf_out_time(out, "about", m->about);
+    if (s->e.ask)
+        hf_out_bool(out, "asked", true);
+    if (s->note.len)
+        hf_out_bin(out, "progress", s->note);
     hf_out_uint(out, "body_bytes", m->body.len);
     if (body)
         hf_out_bin(out, "body", m->body);

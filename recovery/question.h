@@ -8,8 +8,18 @@
 
 #include "recovery/holdfast_recovery.h"
 #include "recovery/out.h"
+#include "recovery/lineage.h"
 #include "recovery/pausing.h"
 #include "recovery/where.h"
+
+/* How the limits of a type stand. */
+typedef struct hf_limited {
+    bool     held;         /* no turn of it may begin now; */
+    uint64_t until;        /* before then, Unix ms; 0: a turn decides */
+    bool     breaker, open, probes;
+    uint32_t failures;     /* in a row */
+    uint32_t rate, rate_ms; /* 0: none */
+} hf_limited;
 
 /* What only a living engine knows. Any thread may call these; none waits long. */
 typedef struct hf_living {
@@ -23,7 +33,11 @@ typedef struct hf_living {
     bool (*resident)(void *user, const char *actor, bool *is);
     /* Is it a suspect of a death of the process; 0 strikes: not yet alone. */
     bool (*suspect)(void *user, uint64_t id, uint32_t *strikes, uint64_t *until);
+    /* The newest hf_progress of the turn that runs it; 0: none. */
+    size_t (*note)(void *user, uint64_t id, uint8_t note[HF_NOTE_MAX]);
     bool (*full)(void *user); /* no room for turns that send */
+    /* The limits of an address's type; false: it has none. */
+    bool (*limit)(void *user, const char *address, size_t len, hf_limited *out);
     void (*stats)(void *user, hf_out *row); /* puts the engine's fields of `stats` */
 } hf_living;
 
@@ -49,6 +63,8 @@ typedef struct hf_sight {
     uint64_t   died;  /* 0: it lives */
     uint64_t   since; /* running: since when */
     bool       stuck;
+    bool       delayed; /* waits in alarm_names, not in the inbox */
+    hf_bytes   note;  /* running: how far it got */
     char       key[33];
 } hf_sight;
 typedef int (*hf_sight_fn)(void *user, const hf_sight *sight);
@@ -59,10 +75,11 @@ typedef struct hf_scan {
     hf_pausings     pausings;
     const hf_where *where; /* NULL: all */
     uint64_t        now, scanned;
-    char            prefix[17];
+    hf_prefixes     prefixes;
     hf_sight_fn     each;
     void           *user;
     hf_sight        sight;
+    uint8_t         note[HF_NOTE_MAX];
 } hf_scan;
 
 int  hf_scan_open(hf_scan *scan, hf_inquiry *inquiry);

@@ -10,6 +10,7 @@
 #include "recovery/question.h"
 
 #include "storage/clock.h"
+#include "storage/due.h"
 #include "storage/error.h"
 #include "storage/memory.h"
 
@@ -20,8 +21,9 @@ enum { STOP = 0x5707 }; /* ends a walk that has seen enough; no code of ours */
 int hf_scan_open(hf_scan *scan, hf_inquiry *inquiry)
 {
     *scan = (hf_scan){ .inquiry = inquiry, .now = hf_clock_wall_ms() };
-    hf_message_key_prefix(scan->prefix, hf_disk_uuid(inquiry->disk));
-    int err = hf_view_open(&scan->view, inquiry->disk);
+    int err = hf_prefixes_read(&scan->prefixes, inquiry->disk);
+    if (!err)
+        err = hf_view_open(&scan->view, inquiry->disk);
     if (!err)
         err = hf_pausings_load(&scan->pausings, scan->view);
     if (err)
@@ -44,21 +46,29 @@ static hf_status status_of(hf_scan *scan, hf_sight *s)
     const hf_entry *e = &s->e;
     if (s->died)
         return HF_DEAD;
-    if (living && living->runs(living->user, e, &s->since, &s->stuck))
+    if (s->delayed) /* held or paused it is once it is due */
+        return HF_DELAYED;
+    if (living && living->runs(living->user, e, &s->since, &s->stuck)) {
+        s->note = hf_view(scan->note, living->note(living->user, e->id, scan->note));
         return HF_RUNNING;
+    }
     if (hf_pausings_find(&scan->pausings, e->to, e->to_len))
         return HF_PAUSED;
     if (living && !living->defines(living->user, e->to, e->to_len))
         return HF_HELD;
-    if (e->attempt && e->err) /* also when its time has come */
+    hf_limited limit;
+    if (living && living->limit(living->user, e->to, e->to_len, &limit) && limit.held
+        && (!limit.until || e->due <= limit.until))
+        return HF_HELD;
+    if ((e->attempt || e->phase) && e->err) /* also when its time has come */
         return HF_RETRYING;
-    return e->due > scan->now ? HF_DELAYED : HF_WAITING;
+    return e->due > scan->now && e->reason != HF_DUE_PASSED ? HF_DELAYED : HF_WAITING;
 }
 
 static void fill_message(hf_scan *scan, hf_sight *s)
 {
     const hf_entry *e = &s->e;
-    hf_message_key(s->key, scan->prefix, e->id);
+    hf_message_key(s->key, hf_prefix_of(&scan->prefixes, e->id), e->id);
     s->msg = (hf_message){
         .id = e->id,
         .key = s->key,
@@ -71,8 +81,14 @@ static void fill_message(hf_scan *scan, hf_sight *s)
         .attempt = e->attempt,
         .sent = e->sent,
         .due = e->due,
+        .expires = e->expires,
         .err = e->err,
         .error = e->err ? e->error : "",
+        .about = e->cause == HF_JOINED ? 0 : e->about,
+        .urgency = e->urgency,
+        .replaced = e->replaced,
+        .joined = hf_entry_joined(e),
+        .lost = hf_entry_lost(e),
     };
     if (s->msg.status == HF_RETRYING)
         s->msg.retry = e->due;
@@ -89,11 +105,36 @@ static int meet(hf_scan *scan, const hf_entry *e, bool dead)
     return hf_where_match(scan->where, &s->msg, s->died) ? scan->each(scan->user, s) : HF_OK;
 }
 
+/* One that waits for its time, in alarm_names. */
+static int meet_delayed(hf_scan *scan, const hf_entry *e)
+{
+    hf_sight *s = &scan->sight;
+    *s = (hf_sight){ .e = *e, .delayed = true };
+    fill_message(scan, s);
+    scan->scanned++;
+    return hf_where_match(scan->where, &s->msg, 0) ? scan->each(scan->user, s) : HF_OK;
+}
+
+/* The letter in a row of alarm_names; HF_ENOTFOUND: it is an alarm's. */
+static int decode_delayed(hf_bytes key, hf_bytes payload, hf_entry *e)
+{
+    uint64_t id;
+    size_t actor_len;
+    if (!hf_due_letter_of(key, &id, &actor_len))
+        return HF_ENOTFOUND;
+    if (payload.len < 16
+        || !hf_entry_decode((const uint8_t *)payload.data + 16, payload.len - 16, e))
+        return hf_error(HF_ECORRUPT, "a delayed message can't be read");
+    e->id = id;
+    return HF_OK;
+}
+
 /* The message in a row of inbox or dead. */
 static int decode(hf_bytes key, hf_bytes payload, bool dead, hf_entry *e)
 {
     if (key.len < 8 || payload.len < 8
-        || !hf_entry_decode((const uint8_t *)payload.data + 8, payload.len - 8, e))
+        || !hf_entry_decode((const uint8_t *)payload.data + 8, payload.len - 8, e)
+        || e->flags & HF_ENTRY_SHARES)
         return hf_error(HF_ECORRUPT, "a message can't be read");
     uint64_t number = hf_get64_key((const uint8_t *)key.data + key.len - 8);
     if (!dead)
@@ -124,6 +165,24 @@ static int meet_row(void *user, hf_bytes key, hf_bytes payload)
     return err ? err : meet(r->scan, &e, r->dead);
 }
 
+static int meet_delayed_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    range *r = user;
+    hf_entry e;
+    if (key.len < r->prefix.len
+        || (r->prefix.len && memcmp(key.data, r->prefix.data, r->prefix.len) != 0))
+        return STOP;
+    int err = decode_delayed(key, payload, &e);
+    return err ? (err == HF_ENOTFOUND ? HF_OK : err) : meet_delayed(r->scan, &e);
+}
+
+static int walk_delayed(hf_scan *scan, hf_bytes prefix)
+{
+    range r = { scan, prefix, false };
+    int err = hf_view_walk(scan->view, HF_IN_ALARM_NAMES, prefix, meet_delayed_row, &r);
+    return err == STOP ? HF_OK : err;
+}
+
 static int walk(hf_scan *scan, hf_table table, hf_bytes prefix)
 {
     range r = { scan, prefix, table == HF_IN_DEAD };
@@ -147,12 +206,15 @@ static int walk_inbox(hf_scan *scan)
         key.bytes[fixed.len] = 0;
         key.len = fixed.len + 1;
     }
-    return walk(scan, HF_IN_INBOX, hf_key_bytes(&key));
+    int err = walk(scan, HF_IN_INBOX, hf_key_bytes(&key));
+    return err ? err : walk_delayed(scan, hf_key_bytes(&key));
 }
 
 int hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user)
 {
-    uint64_t status;
+    uint64_t status, id;
+    if (hf_where_fixes(scan->where, HF_BY_ID, NULL, &id))
+        return hf_scan_some(scan, &id, 1, each, user);
     bool fixed = hf_where_fixes(scan->where, HF_BY_STATUS, NULL, &status);
     scan->each = each;
     scan->user = user;
@@ -171,7 +233,14 @@ int hf_scan_inbox(hf_scan *scan, const char *actor, hf_sight_fn each, void *user
 {
     scan->each = each;
     scan->user = user;
-    return hf_view_inbox(scan->view, actor, 0, meet_waiting, scan);
+    int err = hf_view_inbox(scan->view, actor, 0, meet_waiting, scan);
+    if (err)
+        return err;
+    hf_key key;
+    size_t len = strlen(actor);
+    hf_key_actor(&key, actor, len, hf_address_hash(hf_view_seed(scan->view), actor, len));
+    key.bytes[key.len++] = 0; /* its names follow */
+    return walk_delayed(scan, hf_key_bytes(&key));
 }
 
 /* ---- By id */
@@ -193,9 +262,24 @@ static int meet_if_wanted(void *user, hf_bytes key, hf_bytes payload)
     search *s = user;
     hf_entry e;
     int err = decode(key, payload, false, &e);
+    if (!err)
+        s->scan->scanned++;
     if (err || !bsearch(&e.id, s->ids, s->count, sizeof e.id, compare_ids))
         return err;
+    s->scan->scanned--;
     err = meet(s->scan, &e, false);
+    return err ? err : --s->left ? HF_OK : STOP;
+}
+
+static int meet_delayed_if_wanted(void *user, hf_bytes key, hf_bytes payload)
+{
+    search *s = user;
+    hf_entry e;
+    int err = decode_delayed(key, payload, &e);
+    if (err == HF_ENOTFOUND || (!err && !bsearch(&e.id, s->ids, s->count, sizeof e.id, compare_ids)))
+        return HF_OK;
+    if (!err)
+        err = meet_delayed(s->scan, &e);
     return err ? err : --s->left ? HF_OK : STOP;
 }
 
@@ -222,6 +306,9 @@ int hf_scan_some(hf_scan *scan, const uint64_t *ids, size_t count, hf_sight_fn e
     if (!s.left)
         return HF_OK;
     int err = hf_view_walk(scan->view, HF_IN_INBOX, hf_view("", 0), meet_if_wanted, &s);
+    if (!err)
+        err = hf_view_walk(scan->view, HF_IN_ALARM_NAMES, hf_view("", 0), meet_delayed_if_wanted,
+                           &s);
     return err == STOP ? HF_OK : err;
 }
 

@@ -1,4 +1,4 @@
-/* where.h - a selection of messages: `status = dead and type = order`. */
+/* where.h - a selection of messages: `status = dead and (type = order or age > 2h)`. */
 #ifndef RECOVERY_WHERE_H
 #define RECOVERY_WHERE_H
 
@@ -19,11 +19,15 @@ typedef enum hf_where_field {
     HF_BY_FROM,
     HF_BY_DIED,
     HF_BY_DUE,
+    HF_BY_SENT,
+    HF_BY_AGE,
+    HF_BY_URGENCY,
+    HF_BY_BODY,
 } hf_where_field;
 
 /* Parse `text`; NULL selects everything. HF_EINVAL: *column (may be NULL) is the byte,
  * from 0, where it goes wrong, detail says why. HF_ENOMEM. *where is set only
- * with HF_OK. Free it with hf_where_free. */
+ * with HF_OK. Free it with hf_where_free. Ages count from now. */
 int  hf_where_parse(hf_where **where, const char *text, size_t *column);
 void hf_where_free(hf_where *where); /* NULL is fine */
 
@@ -34,7 +38,7 @@ bool hf_where_match(const hf_where *where, const hf_message *msg, uint64_t died)
 /* Does it fix `field` to one value, so that a scan may look there only? Sets
  * *text (as written, lent; may be NULL) and *number (id, attempts, hf_status;
  * may be NULL). Two terms that contradict each other: the first is told.
- * Times are never fixed: they may stand for a whole second or day. */
+ * Times and bodies are never fixed: a time may stand for a whole second or day. */
 bool hf_where_fixes(const hf_where *where, hf_where_field field, hf_bytes *text,
                     uint64_t *number);
 

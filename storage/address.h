@@ -16,7 +16,8 @@ enum {
     HF_TYPE_MAX    = 31,
     HF_NAME_MAX    = 127, /* kinds, alarms, steps */
     /* type 00 hash key, then 00 name or a place */
-    HF_KEY_MAX     = HF_ADDRESS_MAX + 9 + 1 + HF_NAME_MAX,
+    HF_ROW_NAME_MAX = 1 + HF_NAME_MAX, /* shelf, then a name: see entry.h */
+    HF_KEY_MAX     = HF_ADDRESS_MAX + 9 + 1 + HF_ROW_NAME_MAX,
 };
 
 /* True if `text` is a type, or "type/key" as engine/holdfast.h describes it. */

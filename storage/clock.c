@@ -41,6 +41,11 @@ uint64_t hf_clock_mono_ns(void)
     return used.mono_ns(used.user);
 }
 
+uint64_t hf_clock_real_ns(void)
+{
+    return system_mono_ns(NULL);
+}
+
 void hf_clock_use(const hf_clock *clock)
 {
     used = clock ? *clock : system_clock;

@@ -14,6 +14,9 @@ typedef struct hf_clock {
 uint64_t hf_clock_wall_ms(void);
 uint64_t hf_clock_mono_ns(void);
 
+/* For how long a caller waits: CLOCK_MONOTONIC, whatever clock was put in. */
+uint64_t hf_clock_real_ns(void);
+
 /* A moment so many ns from now, for waits on CLOCK_MONOTONIC; always the system's. */
 struct timespec hf_clock_after(uint64_t ns);
 

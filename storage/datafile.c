@@ -200,7 +200,7 @@ static int tree_count(view *v, uint64_t number, int depth)
 {
     uint8_t *page = hf_mem_alloc(v->page_size);
     if (!page)
-        return HF_ENOMEM;
+        return hf_error(HF_ENOMEM, "a page of %s", v->path);
     int err = depth < DEPTH_MAX ? page_read(v, number, page)
                                 : damaged(v, "the free list is too deep");
     if (err)

@@ -56,10 +56,10 @@ static uint64_t map_size(const hf_disk_options *options, const hf_datafile *file
     return (size + page - 1) / page * page;
 }
 
-static int watch_open(hf_env *e)
+static int watch_open(hf_env *e, const char *directory)
 {
     char path[PATH_MAX + 32];
-    (void)snprintf(path, sizeof path, "%s/" HF_DATA_FILE, e->path);
+    (void)snprintf(path, sizeof path, "%s/" HF_DATA_FILE, directory);
     e->watch = open(path, O_RDONLY | O_CLOEXEC);
     if (e->watch < 0)
         return hf_error(HF_EIO, "cannot open %s: %s", path, strerror(errno));
@@ -81,7 +81,7 @@ static int env_open(hf_env *e, const hf_disk_options *options)
     if (!err)
         err = hf_env_tables(e, false);
     if (!err)
-        err = watch_open(e);
+        err = watch_open(e, e->path);
     if (!err && e->writable)
         (void)hf_env_sweep(e); /* of those who died since */
     if (!err)
@@ -95,29 +95,46 @@ static int env_open(hf_env *e, const hf_disk_options *options)
 
 /* ---- Creating a store */
 
-static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_options *options)
+typedef struct disk_filling {
+    uint8_t      uuid[16];
+    hf_disk_fill fill;
+    void        *user;
+} disk_filling;
+
+/* Of a store that is new. */
+static int fill_empty(void *user, hf_disk *disk)
+{
+    const disk_filling *f = user;
+    hf_txn             *txn;
+    int err = hf_txn_write(disk, &txn);
+    if (err)
+        return err;
+    err = hf_schema_write(txn, f->uuid);
+    if (!err)
+        return hf_txn_commit(txn);
+    hf_txn_abort(txn);
+    return err;
+}
+
+static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_options *options,
+                     const disk_filling *f)
 {
     hf_marker marker = { .format = HF_FORMAT };
-    hf_txn   *txn;
     hf_env      *e = env_make(path, true);
     hf_disk   disk = { e, false };
 
     if (!e)
-        return HF_ENOMEM;
-    hf_random_bytes(marker.uuid, sizeof marker.uuid);
+        return hf_error(HF_ENOMEM, "cannot open %s", path);
+    memcpy(marker.uuid, f->uuid, sizeof marker.uuid);
+    e->marker = marker;
     e->map_bytes = map_size(options, NULL);
     int err = hf_env_map(e, nest->path, options);
     if (!err)
         err = hf_env_tables(e, true);
     if (!err)
-        err = hf_txn_write(&disk, &txn);
-    if (!err) {
-        err = hf_schema_write(txn, marker.uuid);
-        if (err)
-            hf_txn_abort(txn);
-        else
-            err = hf_txn_commit(txn);
-    }
+        err = watch_open(e, nest->path);
+    if (!err)
+        err = f->fill(f->user, &disk);
     HF_TESTPOINT("store.create.data");
     hf_env_close(e);
     if (!err)
@@ -129,10 +146,12 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
 /* On success the store at `path` is ours, and its lock is in `*lock_fd`. */
 static int create(const char *path, const hf_disk_options *options, int *lock_fd)
 {
-    hf_nest nest;
-    int     err = hf_nest_make(&nest, path);
+    hf_nest      nest;
+    disk_filling f = { .fill = fill_empty, .user = &f };
+    hf_random_bytes(f.uuid, sizeof f.uuid);
+    int err = hf_nest_make(&nest, path);
     if (!err)
-        err = nest_fill(&nest, path, options);
+        err = nest_fill(&nest, path, options, &f);
     if (!err)
         err = hf_nest_publish(&nest, path);
     if (err) {
@@ -142,6 +161,50 @@ static int create(const char *path, const hf_disk_options *options, int *lock_fd
     }
     *lock_fd = nest.lock_fd;
     return HF_OK;
+}
+
+static int options_complete(hf_disk_options *options)
+{
+    if (!options->store_max)
+        options->store_max = STORE_MAX;
+    if (!options->reserve)
+        options->reserve = options->store_max / 8 > RESERVE_MIN ? options->store_max / 8
+                                                                : RESERVE_MIN;
+    if (options->store_max > STORE_MAX_MAX || options->reserve > STORE_MAX_MAX)
+        return hf_error(HF_EINVAL, "store_max %" PRIu64 " is too large", options->store_max);
+    return HF_OK;
+}
+
+/* Filling takes long: others may open and close stores meanwhile. */
+int hf_disk_make(const char *path, const uint8_t uuid[16], const hf_disk_options *given,
+                 hf_disk_fill fill, void *user)
+{
+    hf_disk_options options = given ? *given : (hf_disk_options){ 0 };
+    disk_filling    f = { .fill = fill, .user = user };
+    char            real[PATH_MAX];
+    hf_place        place;
+    hf_nest         nest = { .lock_fd = -1 };
+    bool            replace = options.flags & HF_REPLACE;
+
+    memcpy(f.uuid, uuid, sizeof f.uuid);
+    options.flags = 0;
+    hf_registry_enter();
+    int err = options_complete(&options);
+    if (!err)
+        err = hf_place_find(path, real, &place);
+    if (!err && (place == HF_PLACE_STORE) != replace)
+        err = hf_error(HF_EINVAL, replace ? "no store at %s" : "there is a store at %s", real);
+    if (!err)
+        err = hf_nest_make(&nest, real);
+    hf_registry_leave();
+    if (!err)
+        err = nest_fill(&nest, real, &options, &f);
+    hf_registry_enter();
+    if (!err)
+        err = replace ? hf_nest_replace(&nest, real) : hf_nest_publish(&nest, real);
+    hf_nest_discard(&nest); /* what is left of it: its lock, or all */
+    hf_registry_leave();
+    return err == HF_EUNKNOWN && !replace ? HF_EIO : err;
 }
 
 /* ---- Opening and closing a disk */
@@ -231,18 +294,14 @@ int hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *given)
     hf_env            *e = NULL;
 
     *disk = NULL;
-    if (!options.store_max)
-        options.store_max = STORE_MAX;
-    if (!options.reserve)
-        options.reserve = options.store_max / 8 > RESERVE_MIN ? options.store_max / 8 : RESERVE_MIN;
-    if (options.store_max > STORE_MAX_MAX || options.reserve > STORE_MAX_MAX)
-        return hf_error(HF_EINVAL, "store_max %" PRIu64 " is too large", options.store_max);
-
+    int err = options_complete(&options);
+    if (err)
+        return err;
     hf_disk *made = hf_mem_zero(1, sizeof *made);
     if (!made)
         return hf_error(HF_ENOMEM, "cannot open %s", path ? path : "");
     hf_registry_enter();
-    int err = open_at(&e, path, &options);
+    err = open_at(&e, path, &options);
     if (!err) {
         *made = (hf_disk){ e, options.flags & HF_LOOK };
         e->disks++;

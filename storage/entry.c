@@ -13,7 +13,9 @@
 enum {
     TAG_ID = 1, TAG_PLACE, TAG_DUE, TAG_SENT, TAG_DIED, TAG_GENERATION,
     TAG_ATTEMPT, TAG_PHASE, TAG_ERR, TAG_CAUSE, TAG_REASON,
-    TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES,
+    TAG_EXPIRES, TAG_ABOUT, TAG_ASK, TAG_JOIN, TAG_URGENCY, TAG_BACK, TAG_VERSION,
+    TAG_REPLACED,
+    TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES, TAG_ANSWER, TAG_DEDUPE,
 };
 
 /* Messages of outside senders and states, the bulk of all entries, have none of the
@@ -22,7 +24,8 @@ static bool is_plain(const hf_entry *e)
 {
     return !(e->id | e->place | e->due | e->sent | e->died | e->generation | e->attempt | e->phase
              | (uint32_t)e->err | e->cause | e->reason | e->error_len | e->from_len
-             | e->times.len);
+             | e->times.len | e->expires | e->about | e->ask | e->join | e->urgency | e->back
+             | e->version | e->replaced | e->answer_len | e->dedupe_len);
 }
 
 static size_t number_size(uint64_t value)
@@ -42,8 +45,12 @@ static size_t extra_size(const hf_entry *e)
     return number_size(e->id) + number_size(e->place) + number_size(e->due) + number_size(e->sent)
         + number_size(e->died) + number_size(e->generation) + number_size(e->attempt)
         + number_size(e->phase) + number_size((uint32_t)e->err) + number_size(e->cause)
-        + number_size(e->reason) + text_size(e->error_len) + text_size(e->from_len)
-        + text_size(e->times.len);
+        + number_size(e->reason) + number_size(e->expires) + number_size(e->about)
+        + number_size(e->ask) + number_size(e->join) + number_size(e->urgency)
+        + number_size(e->back) + number_size(e->version) + number_size(e->replaced)
+        + text_size(e->error_len)
+        + text_size(e->from_len) + text_size(e->times.len) + text_size(e->answer_len)
+        + text_size(e->dedupe_len);
 }
 
 size_t hf_entry_size(const hf_entry *e)
@@ -92,9 +99,19 @@ static uint8_t *put_extra(const hf_entry *e, uint8_t *at, size_t extra)
     at = put_number(at, TAG_ERR, (uint64_t)(int64_t)e->err);
     at = put_number(at, TAG_CAUSE, e->cause);
     at = put_number(at, TAG_REASON, e->reason);
+    at = put_number(at, TAG_EXPIRES, e->expires);
+    at = put_number(at, TAG_ABOUT, e->about);
+    at = put_number(at, TAG_ASK, e->ask);
+    at = put_number(at, TAG_JOIN, e->join);
+    at = put_number(at, TAG_URGENCY, e->urgency);
+    at = put_number(at, TAG_BACK, e->back);
+    at = put_number(at, TAG_VERSION, e->version);
+    at = put_number(at, TAG_REPLACED, e->replaced);
     at = put_text(at, TAG_ERROR, e->error, e->error_len);
     at = put_text(at, TAG_FROM, e->from, e->from_len);
-    return put_text(at, TAG_TIMES, e->times.data, e->times.len);
+    at = put_text(at, TAG_TIMES, e->times.data, e->times.len);
+    at = put_text(at, TAG_ANSWER, e->answer, e->answer_len);
+    return put_text(at, TAG_DEDUPE, e->dedupe, e->dedupe_len);
 }
 
 size_t hf_entry_encode(const hf_entry *e, uint8_t *at)
@@ -143,6 +160,14 @@ static void set_number(hf_entry *e, uint8_t tag, uint64_t value)
     case TAG_ERR: e->err = (int)(int64_t)value; break;
     case TAG_CAUSE: e->cause = (uint32_t)value; break;
     case TAG_REASON: e->reason = (uint32_t)value; break;
+    case TAG_EXPIRES: e->expires = value; break;
+    case TAG_ABOUT: e->about = value; break;
+    case TAG_ASK: e->ask = value; break;
+    case TAG_JOIN: e->join = value; break;
+    case TAG_URGENCY: e->urgency = value > 9 ? 9 : (uint32_t)value; break;
+    case TAG_BACK: e->back = (uint32_t)value; break;
+    case TAG_REPLACED: e->replaced = (uint32_t)value; break;
+    case TAG_VERSION: e->version = (uint32_t)value & 0xff; break;
     default: break; /* of a later minor version: not ours to judge */
     }
 }
@@ -154,6 +179,8 @@ static uint16_t most_text(uint8_t tag)
     case TAG_ERROR: return HF_ERROR_MAX;
     case TAG_FROM: return HF_ADDRESS_MAX;
     case TAG_TIMES: return HF_TIMES_MAX * 8;
+    case TAG_ANSWER: return HF_ANSWER_MAX;
+    case TAG_DEDUPE: return HF_NAME_MAX;
     default: return UINT16_MAX;
     }
 }
@@ -162,7 +189,8 @@ static uint16_t most_text(uint8_t tag)
 static bool names_fit(const hf_entry *e)
 {
     bool nobody = e->op == HF_OP_PURGE || e->op == HF_OP_STEP; /* known by the message */
-    return (e->to_len || nobody) && e->name_len <= HF_NAME_MAX;
+    bool row = e->op == HF_OP_PUT || e->op == HF_OP_DROP;
+    return (e->to_len || nobody) && e->name_len <= (row ? HF_ROW_NAME_MAX : HF_NAME_MAX);
 }
 
 static int set_text(hf_entry *e, uint8_t tag, const uint8_t *text, uint16_t len)
@@ -178,6 +206,12 @@ static int set_text(hf_entry *e, uint8_t tag, const uint8_t *text, uint16_t len)
     } else if (tag == TAG_TIMES) {
         e->times = hf_view(text, len);
         return len % 8 == 0;
+    } else if (tag == TAG_ANSWER) {
+        e->answer = (const char *)text;
+        e->answer_len = len;
+    } else if (tag == TAG_DEDUPE) {
+        e->dedupe = (const char *)text;
+        e->dedupe_len = len;
     }
     return 1;
 }
@@ -228,7 +262,7 @@ size_t hf_entry_decode(const uint8_t *at, size_t left, hf_entry *e)
     e->to_len = at[2];
     e->name_len = at[3];
     e->hash = hf_get64(at + 8);
-    e->error = e->from = e->to = e->name = "";
+    e->error = e->from = e->answer = e->dedupe = e->to = e->name = "";
     uint32_t len = hf_get32(at + 4);
     at += HF_ENTRY_HEAD;
     left -= HF_ENTRY_HEAD;

@@ -26,7 +26,7 @@ typedef enum hf_op {
     HF_OP_SEND = 1, /* to, name = kind, data = body; id = place = position */
     HF_OP_DONE,     /* ids first .. first + count - 1, all inside the window */
     HF_OP_ACK,      /* to, id, place: done; HF_ENTRY_PURGES: its steps go, too */
-    HF_OP_SAVE,     /* to, data = image; version = position */
+    HF_OP_SAVE,     /* to, data = image, version of its form */
     HF_OP_FORGET,   /* to */
     HF_OP_RETRY,    /* to, id, place: attempt, due, err, error, phase */
     HF_OP_DEAD,     /* a whole message, err, error, died: inbox -> dead */
@@ -34,10 +34,15 @@ typedef enum hf_op {
     HF_OP_PURGE,    /* id: dead -> gone */
     HF_OP_ALARM,    /* to, name, due, data = body; generation = position */
     HF_OP_CANCEL,   /* to, name */
-    HF_OP_DUE,      /* alarm of `generation` becomes a message; id = position */
+    HF_OP_DUE,      /* alarm of `generation` becomes a message at this place; of a delayed
+                       letter: whole, with its own id, which is the generation */
     HF_OP_STEP,     /* id, name, generation, place = number, phase, data = result */
     HF_OP_PAUSE,    /* to = what */
     HF_OP_RESUME,   /* to = what */
+    HF_OP_PUT,      /* to, name = shelf and key, data = value; HF_ENTRY_DEDUPE: of dedupe */
+    HF_OP_DROP,     /* to, name: no such row; HF_ENTRY_DEDUPE: of dedupe */
+    HF_OP_BODY,     /* to = topic, data: shared by the SENDs behind it, HF_ENTRY_SHARES */
+    HF_OP_VOID,     /* was a SEND that the journal took out: nothing */
     HF_OPS
 } hf_op;
 
@@ -46,7 +51,14 @@ enum {
     HF_ENTRY_EXTRA  = 1, /* flags: has extra fields */
     HF_ENTRY_STEPS  = 2, /* flags: steps of this message exist */
     HF_ENTRY_PURGES = 4, /* flags of an ACK: its steps go with it */
+    HF_ENTRY_SHARES = 8, /* flags of a SEND: its body is that of the BODY `back` bytes before */
+    HF_ENTRY_CONFLATES = 16, /* flags of a message: a newer one of its kind replaces it */
+    HF_ENTRY_CONFLICT = 128, /* flags of a SEND: its word was taken by another; to be buried */
+    HF_ENTRY_DEDUPE = 32, /* flags of PUT, DROP: the table is dedupe, not rows */
+    HF_ENTRY_DELAYED = 64, /* flags of a SEND: waits in alarm_names until it is due */
     HF_ERROR_MAX    = 1000, /* bytes of an error text */
+    HF_ANSWER_MAX   = 127 + 1 + 255, /* a kind, 00, an address */
+    HF_NOTE_MAX     = 1000, /* bytes of a hf_progress */
     HF_TIMES_MAX    = 32,   /* attempts whose time is kept, the last ones */
 };
 
@@ -63,8 +75,18 @@ typedef struct hf_entry {
     uint32_t    attempt, phase;
     int         err;
     uint32_t    cause, reason;
+    uint64_t    expires;     /* Unix ms: dead from then on if not begun */
+    uint64_t    about;       /* the asker's word, which comes back with the answer */
+    uint64_t    ask;         /* an outside caller waits for the reply: its number, this run's */
+    uint64_t    join;        /* its end is told to `from`, which counts them under this number */
+    uint32_t    urgency;     /* 0 .. 9 */
+    uint32_t    back;        /* HF_ENTRY_SHARES: bytes back to the BODY */
+    uint32_t    version;     /* of a state's form, 0 .. 255 */
+    uint32_t    replaced;    /* letters of its kind that it took the place of */
     const char *error, *from;
-    uint32_t    error_len, from_len;
+    const char *answer;      /* the kind that the reply is to have, at `from`; or kind 00 whom to tell */
+    const char *dedupe;      /* the sender's word for it */
+    uint32_t    error_len, from_len, answer_len, dedupe_len;
     hf_bytes    times;       /* u64 Unix milliseconds of failed attempts */
 } hf_entry;
 
@@ -78,10 +100,49 @@ size_t hf_entry_encode(const hf_entry *entry, uint8_t *at);
  * not the bytes of an entry (then nothing of it may be used). */
 size_t hf_entry_decode(const uint8_t *at, size_t left, hf_entry *entry);
 
-/* Is it a message on its own, whose id is its position? */
+/* Causes that no handler sees; the public ones come before. */
+enum {
+    HF_CAUSE_ENDED = HF_GONE + 1, /* a child with `join` ended; data: "done" or "dead" */
+};
+
+/* HF_JOINED says in `about` how many ended well, and in its lower half how many are dead. */
+static inline uint32_t hf_entry_joined(const hf_entry *entry)
+{
+    return entry->cause == HF_JOINED ? (uint32_t)(entry->about >> 32) : 0;
+}
+static inline uint32_t hf_entry_lost(const hf_entry *entry)
+{
+    return entry->cause == HF_JOINED ? (uint32_t)entry->about : 0;
+}
+
+/* Shelves: the first byte of a row's name says whose it is. */
+enum {
+    HF_SHELF_USER  = 'u', /* hf_put */
+    HF_SHELF_TOPIC = 't', /* a subscription of this actor; the topic's name */
+    HF_SHELF_LIMIT = 'l', /* breaker and rate of a type, at the actor "type/-" */
+    HF_SHELF_FLUSH = 'f', /* a forgotten actor that is not flushed yet, at "type/-" */
+    HF_SHELF_SCHEDULE = 's', /* hf_every */
+    HF_SHELF_JOIN  = 'j', /* how many of a join are still on their way */
+};
+
+#define HF_FLUSH_ROW "lflush" /* of a type, at "type/-": what is flushed */
+
+/* What `reason` says. */
+enum {
+    HF_DUE_WALL   = 1, /* of ALARM and a delayed SEND: due by the wall clock, not by ours */
+    HF_DUE_PASSED = 2, /* of a DUE: its time has come, whatever a clock says later */
+};
+
+/* Is it a message on its own, whose place is its position? */
 static inline int hf_entry_is_message(uint8_t op)
 {
     return op == HF_OP_SEND || op == HF_OP_DUE;
+}
+
+/* The same of an entry of the log, where a delayed letter does not wait in the inbox yet. */
+static inline int hf_entry_waits(const hf_entry *e)
+{
+    return e->op == HF_OP_DUE || (e->op == HF_OP_SEND && !(e->flags & HF_ENTRY_DELAYED));
 }
 
 #endif

@@ -6,7 +6,9 @@
  * or for want of memory. Any thread. */
 #include "storage/fate.h"
 
+#include "storage/due.h"
 #include "storage/error.h"
+#include "storage/taken.h"
 
 /* A message while facts are applied to it. */
 typedef struct letterbox {
@@ -23,8 +25,8 @@ static void arrive(letterbox *box, const hf_survivors *s, const hf_survivor *ite
                    const hf_entry *e, size_t size)
 {
     const hf_record *r = s->records[item->record];
-    box->fresh = hf_entry_is_message(e->op) && e->id >= s->applied;
-    box->edited = false;
+    box->fresh = hf_entry_is_message(e->op) && e->place >= s->applied;
+    box->edited = (item->entry[1] & HF_ENTRY_SHARES) != 0; /* its row has the body in it */
     box->raw = item->entry;
     box->raw_len = size;
     box->time_ms = e->sent ? e->sent : r->time_ms;
@@ -39,7 +41,8 @@ static int fetch(letterbox *box, const hf_key *key, hf_fate_load load, void *use
     if (err)
         return err == HF_ENOTFOUND ? HF_OK : err;
     const uint8_t *bytes = payload.data;
-    if (payload.len < 8 || !hf_entry_decode(bytes + 8, payload.len - 8, &box->message))
+    if (payload.len < 8 || !hf_entry_decode(bytes + 8, payload.len - 8, &box->message)
+        || box->message.flags & HF_ENTRY_SHARES)
         return hf_error(HF_ECORRUPT, "a message of the inbox can't be read");
     box->time_ms = hf_get64(bytes);
     box->now = WAITING;
@@ -60,6 +63,7 @@ static int retry(letterbox *box, const hf_entry *e, const hf_key *key, hf_fate_l
     m->times = e->times;
     m->phase = e->phase;
     m->generation = e->generation;
+    m->expires = m->reason = 0; /* it was begun; its due is that of the next attempt */
     m->flags = (uint8_t)(m->flags | (e->flags & HF_ENTRY_STEPS));
     box->edited = true;
     return HF_OK;
@@ -131,57 +135,91 @@ int hf_fate_alarm(hf_bytes payload, uint64_t *due, uint64_t *generation)
     return HF_OK;
 }
 
-/* Which setting of the alarm stands in the table; 0: none. */
-static int stored_generation(const hf_key *key, hf_fate_load load, void *user, uint64_t *generation)
+/* An alarm or a delayed letter while facts are applied to it. */
+typedef struct setting {
+    bool               known;   /* else it is as the table has it */
+    bool               changed;
+    bool               fresh;   /* a letter whose SEND was never applied before */
+    uint64_t           due, generation; /* 0 0: not set; due 0: its message waits */
+    const hf_survivor *item;    /* that set it */
+} setting;
+
+static int load_setting(setting *now, const hf_key *key, hf_fate_load load, void *user)
 {
     hf_bytes payload;
-    uint64_t due;
-    *generation = 0;
     int err = load(user, HF_IN_ALARM_NAMES, key, &payload);
     if (!err)
-        err = hf_fate_alarm(payload, &due, generation);
+        err = hf_fate_alarm(payload, &now->due, &now->generation);
+    now->known = true;
     return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+/* DUE, and the end of its message, concern one setting of the alarm only. */
+static void pass_on(setting *now, const hf_survivor *item, const hf_entry *e)
+{
+    if (!e->generation || now->generation != e->generation)
+        return; /* another one took its place: it stays */
+    if (e->op != HF_OP_DUE && now->due)
+        return; /* it never was due, so no message of it can have ended */
+    bool waits = e->op == HF_OP_DUE && !item->gone && !hf_due_is_letter(e);
+    now->changed = true;
+    now->due = 0;
+    if (!waits)
+        now->generation = 0;
+}
+
+static int apply_alarm(setting *now, const hf_survivors *s, const hf_survivor *item,
+                       const hf_key *key, hf_fate_load load, void *user)
+{
+    hf_entry e;
+    hf_survivor_entry(s, item, &e);
+    if (e.op == HF_OP_ALARM || e.op == HF_OP_SEND || e.op == HF_OP_CANCEL) {
+        bool set = e.op != HF_OP_CANCEL, letter = e.op == HF_OP_SEND;
+        *now = (setting){ .known = true, .changed = true, .item = item,
+                          .fresh = letter && e.place >= s->applied };
+        now->due = set ? hf_due_time(&e) : 0;
+        now->generation = !set ? 0 : letter ? e.id : e.generation;
+        return HF_OK;
+    }
+    int err = now->known ? HF_OK : load_setting(now, key, load, user);
+    if (!err)
+        pass_on(now, item, &e);
+    return err;
+}
+
+static int seal_setting(const setting *now, const hf_survivors *s, hf_rowbuf *buf, hf_fate *fate)
+{
+    hf_entry e;
+    size_t size = now->due ? hf_survivor_entry(s, now->item, &e) : 0;
+    bool shared = size && now->item->entry[1] & HF_ENTRY_SHARES; /* the row has the body in it */
+    size = shared ? hf_entry_size(&e) : size;
+    int err = hf_rowbuf_need(buf, 16 + size + HF_ROW_EXTRA);
+    if (err)
+        return err;
+    hf_put64(buf->bytes + 1, now->due);
+    hf_put64(buf->bytes + 9, now->generation);
+    if (shared)
+        hf_entry_encode(&e, buf->bytes + 17);
+    else if (size)
+        memcpy(buf->bytes + 17, now->item->entry, size);
+    *fate = (hf_fate){ HF_FATE_PUT, 16 + size, now->due, now->generation };
+    return HF_OK;
 }
 
 static int fate_of_alarm(const hf_survivors *s, const hf_survivor *item, size_t count,
                          const hf_key *key, hf_fate_load load, void *user, hf_rowbuf *buf,
                          hf_fate *fate)
 {
-    hf_entry e, set = { .op = 0 };
-    const uint8_t *raw = NULL;
-    bool known = false;
-    size_t size = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes = hf_survivor_entry(s, &item[i], &e);
-        if (e.op == HF_OP_DUE && !known) {
-            uint64_t generation;
-            int err = stored_generation(key, load, user, &generation);
-            if (err)
-                return err;
-            if (generation != e.generation)
-                continue; /* another setting took its place: it stays */
-        } else if (e.op == HF_OP_DUE && set.generation != e.generation) {
-            continue;
-        }
-        known = true;
-        set = e;
-        size = bytes;
-        raw = e.op == HF_OP_ALARM ? item[i].entry : NULL;
-        if (!raw)
-            set.generation = 0;
-    }
-    if (!known)
-        return HF_OK;
-    fate->verdict = HF_FATE_GONE;
-    if (!raw)
-        return HF_OK;
-    int err = hf_rowbuf_need(buf, 16 + size + HF_ROW_EXTRA);
-    if (err)
+    setting now = { .known = false };
+    int err = HF_OK;
+    for (size_t i = 0; !err && i < count; i++)
+        err = apply_alarm(&now, s, &item[i], key, load, user);
+    if (err || !now.changed)
         return err;
-    hf_put64(buf->bytes + 1, set.due);
-    hf_put64(buf->bytes + 9, set.generation);
-    memcpy(buf->bytes + 17, raw, size);
-    *fate = (hf_fate){ HF_FATE_PUT, 16 + size, set.due, set.generation };
+    if (now.generation)
+        return seal_setting(&now, s, buf, fate);
+    if (!now.fresh) /* of a letter that was due at once there never was a row */
+        fate->verdict = HF_FATE_GONE;
     return HF_OK;
 }
 
@@ -195,9 +233,21 @@ int hf_fate_of(const hf_survivors *s, hf_table table, size_t from, size_t to, co
         return fate_of_message(s, items + from, to - from, key, load, user, buf, fate);
     if (table == HF_IN_ALARM_NAMES)
         return fate_of_alarm(s, items + from, to - from, key, load, user, buf, fate);
-    if (table == HF_IN_STATE && last->entry[0] == HF_OP_SAVE)
+    if (table == HF_IN_DEDUPE)
+        return hf_taken_fate(s, from, to, key, load, user, buf, fate);
+    if ((table == HF_IN_ROWS || table == HF_IN_TOPICS)
+        && last->entry[0] == HF_OP_PUT)
         return seal_copy(buf, hf_survivor_position(s, last), last->entry + HF_ENTRY_HEAD,
                          hf_get32(last->entry + 4), fate);
+    if (table == HF_IN_STATE && last->entry[0] == HF_OP_SAVE) {
+        uint64_t form = 0;
+        if (last->entry[1] & HF_ENTRY_EXTRA) {
+            (void)hf_survivor_entry(s, last, &e);
+            form = e.version;
+        }
+        return seal_copy(buf, hf_survivor_position(s, last) | form << HF_STATE_FORM,
+                         last->entry + HF_ENTRY_HEAD, hf_get32(last->entry + 4), fate);
+    }
     size_t size = hf_survivor_entry(s, last, &e);
     uint64_t time_ms = s->records[last->record]->time_ms;
     if (table == HF_IN_DEAD && e.op == HF_OP_DEAD)

@@ -19,7 +19,7 @@ typedef int (*hf_fate_load)(void *user, hf_table table, const hf_key *key, hf_by
 typedef struct hf_fate {
     hf_verdict verdict;
     size_t     len;              /* of the payload, at buf->bytes + 1 */
-    uint64_t   due, generation;  /* alarm_names: of the alarm that is set now */
+    uint64_t   due, generation;  /* alarm_names: of what is set now; due 0: it was due */
 } hf_fate;
 
 /* Items [from, to) concern the row `key` (hf_survivors_run). Not for steps,
@@ -27,7 +27,8 @@ typedef struct hf_fate {
 int hf_fate_of(const hf_survivors *s, hf_table table, size_t from, size_t to, const hf_key *key,
                hf_fate_load load, void *user, hf_rowbuf *buf, hf_fate *fate);
 
-/* Payload of alarm_names: when it is due, and which setting it is. */
+/* Payload of alarm_names: when it is due as hf_due_time says it (0: it was, and its message
+ * waits), and which setting it is. */
 int hf_fate_alarm(hf_bytes payload, uint64_t *due, uint64_t *generation);
 
 #endif

@@ -9,11 +9,13 @@
 #include "storage/assert.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/sharing.h"
 #include "storage/testpoint.h"
 
 /* The tables that survivors go to, in the order they are written. */
 static const hf_table ORDER[] = { HF_IN_STATE, HF_IN_INBOX, HF_IN_ALARM_NAMES,
-                                  HF_IN_DEAD, HF_IN_STEPS, HF_IN_PAUSES };
+                                  HF_IN_DEAD, HF_IN_STEPS, HF_IN_PAUSES, HF_IN_ROWS,
+                                  HF_IN_DEDUPE, HF_IN_TOPICS };
 enum { TABLES = sizeof ORDER / sizeof *ORDER };
 
 /* Items are sorted by key, their entries lie by time: the bytes of an item are asked
@@ -75,13 +77,15 @@ static int write_alarm(hf_fold *fold, hf_txn *txn, const hf_key *key, const hf_f
         uint64_t due, generation;
         err = hf_fate_alarm(payload, &due, &generation);
         hf_key_alarm(&index, due, generation);
-        if (!err && !(fate->verdict == HF_FATE_PUT && generation == fate->generation))
+        bool same = fate->verdict == HF_FATE_PUT && generation == fate->generation
+            && due == fate->due;
+        if (!err && due && !same)
             err = hf_txn_del(txn, HF_IN_ALARMS, hf_key_bytes(&index));
     }
     if (err && err != HF_ENOTFOUND)
         return err;
-    if (fate->verdict != HF_FATE_PUT)
-        return HF_OK;
+    if (fate->verdict != HF_FATE_PUT || !fate->due)
+        return HF_OK; /* without a time it only says that its message counts */
     hf_rowbuf row = { 0 };
     hf_key_alarm(&index, fate->due, fate->generation);
     err = hf_row_put(txn, HF_IN_ALARMS, &index, hf_key_bytes(key), &row);
@@ -96,7 +100,8 @@ static int write_row(hf_fold *fold, hf_txn *txn, hf_cursor *cursor, hf_table tab
     hf_fate fate;
     hf_bytes value, k = hf_key_bytes(key);
     int err = hf_fate_of(&fold->survivors, table, from, to, key, load_row, txn, &fold->buf, &fate);
-    if (err || fate.verdict == HF_FATE_NONE)
+    if (err || fate.verdict == HF_FATE_NONE
+        || (fold->now.sparing && fate.verdict != HF_FATE_GONE))
         return err;
     fold->rows++;
     if (table == HF_IN_ALARM_NAMES && (err = write_alarm(fold, txn, key, &fate)))
@@ -136,11 +141,19 @@ static int write_step(hf_fold *fold, hf_txn *txn, hf_cursor *cursor, const hf_su
     return hf_row_put(txn, HF_IN_STEPS, &key, hf_view(item->entry, size), &fold->buf);
 }
 
+/* Tables whose rows are each by itself: those that go may go before others are written. */
+static bool is_spared(hf_table table)
+{
+    return table == HF_IN_STATE || table == HF_IN_INBOX || table == HF_IN_DEAD;
+}
+
 /* Write rows of one table until the budget is spent or the table is through. */
 static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budget)
 {
     const hf_survivor_list *list = &fold->survivors.table[table];
     hf_cursor *cursor;
+    if (fold->now.sparing && !is_spared(table))
+        fold->now.next = list->count;
     if (fold->now.next >= list->count)
         return HF_OK;
     int err = hf_cursor_open(txn, table, &cursor);
@@ -148,7 +161,7 @@ static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *bud
         return err;
     while (!err && *budget && fold->now.next < list->count) {
         size_t from = fold->now.next, to = from + 1;
-        uint64_t spent = 0;
+        uint64_t spent = 0, rows = fold->rows;
         hf_key key;
         if (table == HF_IN_STEPS) {
             err = write_step(fold, txn, cursor, &list->items[from]);
@@ -161,11 +174,13 @@ static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *bud
             __builtin_prefetch(soon); /* here, since gcc drops calls that do but this */
             __builtin_prefetch(soon + 64);
             __builtin_prefetch(soon + 128);
-            spent += fold->row_cost + hf_get32(list->items[i].entry + 4);
+            spent += fold->row_cost + hf_entry_weight(list->items[i].entry);
         }
+        fold->now.next = to;
+        if (fold->now.sparing && fold->rows == rows)
+            continue;
         *budget -= spent < *budget ? spent : *budget;
         fold->now.spent += spent;
-        fold->now.next = to;
     }
     hf_cursor_close(cursor);
     return err;
@@ -182,9 +197,13 @@ static int write_tables(hf_fold *fold, hf_txn *txn, uint64_t *budget)
             fold->now.table++;
         }
     }
-    if (!err && fold->now.table == TABLES)
+    if (err || fold->now.table < TABLES)
+        return err;
+    if (!fold->now.sparing)
         fold->now.stage = HF_FOLD_DELETING;
-    return err;
+    fold->now.table = fold->now.sparing ? 0 : TABLES;
+    fold->now.sparing = false;
+    return HF_OK;
 }
 
 static uint64_t cost_of_delete(const hf_record *record)
@@ -221,7 +240,7 @@ int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
             return HF_OK; /* the log has it done again */
         if (collected < 0)
             return hf_error(collected, "collecting what the log holds");
-        fold->now = (hf_fold_progress){ .stage = HF_FOLD_WRITING };
+        fold->now = (hf_fold_progress){ .stage = HF_FOLD_WRITING, .sparing = fold->spares };
         /* A fold that a crash cut short may have reached further. */
         err = hf_meta_put(txn, "folding", fold->end > fold->applied ? fold->end : fold->applied);
     }

@@ -20,6 +20,7 @@ enum {
 
 typedef struct hf_fold_progress {
     hf_fold_stage stage;
+    bool          sparing; /* only rows that go are looked at */
     uint32_t      table;   /* being written, in the order of writing */
     size_t        next;    /* item of it */
     uint32_t      deleted; /* records */
@@ -36,6 +37,7 @@ typedef struct hf_fold {
     atomic_int       collected;   /* 0: not yet, 1: survivors are there, < 0: error */
     bool             gated;       /* the first record goes only after the commit that wrote
                                      the last row: see past.c */
+    bool             spares;      /* rows that go are deleted before others are written */
     uint32_t         row_cost;    /* bytes of a budget that a row takes besides its data */
     hf_rowbuf        buf;
     uint64_t         rows;        /* written or deleted, since the start */

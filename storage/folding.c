@@ -6,7 +6,10 @@
  * While space is short (hf_log_room) slices are small enough to fit surely, and a
  * commit that did not fit is tried again smaller: what the last commit freed may be
  * used after the next, so even an empty one helps. Fails with HF_EFULL only when one
- * row is too much. The log's owner's thread. */
+ * row is too much: when it takes several pages and none that are free lie side by side.
+ * Then the fold is *blocked*: it begins anew with all that is in the window, as after a
+ * crash, so that what ended since needs no row, and deletes rows before it writes any.
+ * The log's owner's thread. */
 #include "storage/writer.h"
 
 #include "storage/clock.h"
@@ -16,7 +19,7 @@
 
 enum {
     HEADROOM_MIN = 256 << 10,
-    ROW_GROWTH   = 256, /* bytes, besides twice its own */
+    ROW_GROWTH   = 256, /* bytes, besides thrice its own, or whole pages */
     SLICE_MIN    = 64 << 10,
     SLICE_MAX    = 8 << 20,
     COMMIT_LONG  = 4000000, /* ns: the next slice must be smaller, */
@@ -71,6 +74,7 @@ int hf_folding_begin(hf_log *log)
     if (!err)
         err = hf_fold_begin(&log->fold, records, w->sealed, end, log->folding);
     log->fold.gated = log->borrows && hf_log_past(log);
+    log->fold.spares = log->blocked;
     hf_mem_free(records);
     if (err)
         hf_window_unseal(w);
@@ -105,7 +109,7 @@ int hf_folding_seal(hf_log *log, bool all)
     uint64_t young = log->options.window / (log->roomy ? 16 : 8);
     if (log->fold.now.stage != HF_FOLD_IDLE || !w->count)
         return HF_OK;
-    if (all) {
+    if (all || log->blocked) {
         young = 0;
     } else if (log->tight) {
         young = w->bytes > HEADROOM_MIN / 2 ? w->bytes - HEADROOM_MIN / 2 : 0;
@@ -138,6 +142,7 @@ static void finish_fold(hf_log *log)
     uint64_t end = log->fold.end;
     hf_window_pop(w, w->sealed, retire, log);
     hf_fold_end(&log->fold);
+    log->blocked = false;
     log->folds++;
     atomic_store_explicit(&log->folded, end, memory_order_release);
     if (!log->options.readers)
@@ -169,7 +174,13 @@ uint64_t hf_folding_headroom(const hf_log *log)
 
 /* How much the store grows when what waits in the window moves into the tables: rows
  * have keys and checksums, they split pages all over the table, and those are half
- * empty at first (measured: 350 bytes a row of 100). */
+ * empty at first (measured: 350 bytes a row of 100, a page a row of 1,400). */
+static uint64_t growth_of_row(uint64_t size)
+{
+    uint64_t whole = (size + 256 + 4095) & ~(uint64_t)4095; /* pages of its own */
+    return (size > 2048 ? whole : size * 3) + ROW_GROWTH;
+}
+
 static uint64_t growth(const hf_log *log)
 {
     uint64_t bytes = 0;
@@ -177,7 +188,7 @@ static uint64_t growth(const hf_log *log)
         const hf_record *r = hf_window_at(&log->window, i);
         uint64_t rows = r->live + r->keep;
         if (rows)
-            bytes += 2 * (rows < r->count ? r->size * rows / r->count : r->size) + rows * ROW_GROWTH;
+            bytes += rows * growth_of_row(r->size / (r->count > rows ? r->count : rows));
     }
     return log->roomy ? bytes / 2 : bytes; /* there it need not be sure */
 }
@@ -274,6 +285,25 @@ int hf_folding_turn(hf_log *log)
     return hf_log_die(log, err);
 }
 
+/* Not one row more can be written. Once more from the beginning, if anything came since.
+ * Some rows of these records are written: they may not be dropped before the fold has
+ * seen that their messages are done. */
+static void start_over(hf_log *log)
+{
+    hf_window *w = &log->window;
+    if (log->fold.now.stage > HF_FOLD_WRITING || (log->blocked && log->blocked_at == log->next))
+        return;
+    for (uint32_t i = 0; i < w->sealed; i++) {
+        hf_record *r = hf_window_at(w, i);
+        if (r->data && !r->keep && r->base < log->folding)
+            r->keep = 1;
+    }
+    hf_fold_end(&log->fold);
+    hf_window_unseal(w);
+    log->blocked = true;
+    log->blocked_at = log->next;
+}
+
 /* A slice that was too large for what is left is tried again as a small one. */
 int hf_folding_commit(hf_log *log, uint64_t budget)
 {
@@ -287,6 +317,8 @@ int hf_folding_commit(hf_log *log, uint64_t budget)
         err = fold_once(log, hf_folding_slice(log, 0));
     if (err == HF_EFULL && !(err = hf_folding_turn(log)))
         err = fold_once(log, 1);
+    if (err == HF_EFULL)
+        start_over(log);
     return err;
 }
 
@@ -335,13 +367,26 @@ bool hf_folding_roomy(const hf_log *log)
         && space.disk_free_bytes + space.free_bytes > plenty;
 }
 
+/* Half the headroom is for what frees room at once: rows that move from one actor to
+ * another may need twice their pages for a while. A record of one page is always found
+ * room for, and a larger one if the fold just wrote what it had to. */
+uint64_t hf_log_parcel(hf_log *log)
+{
+    uint64_t room = hf_folding_headroom(log);
+    if (log->tight && !hf_disk_headroom(log->disk, room / 2 + growth(log)))
+        return 0;
+    return log->blocked ? HF_PIECE : room / 16;
+}
+
 bool hf_log_room(hf_log *log)
 {
     uint64_t want = hf_folding_headroom(log), now = hf_clock_mono_ns();
-    bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > want / 4;
+    /* What comes in unchecked grows, too, when it is folded. */
+    uint64_t blind = log->roomy ? want / 4 : want / 16;
+    bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > blind;
     if (due || !log->checked_ns) {
         log->roomy = hf_folding_roomy(log);
-        get_tight(log, !hf_disk_headroom(log->disk, want + growth(log)));
+        get_tight(log, !hf_disk_headroom(log->disk, want + blind * 3 + growth(log)) || log->blocked);
         log->unchecked = 0;
         log->checked_ns = now;
     }

@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -136,6 +137,13 @@ static int write_pid(int fd)
     return 0;
 }
 
+static bool still_there(int fd, const char *path)
+{
+    struct stat held, there;
+    return fstat(fd, &held) || stat(path, &there) || (held.st_ino == there.st_ino
+                                                      && held.st_dev == there.st_dev);
+}
+
 int hf_lock_take(int *fd, const char *directory, bool fresh)
 {
     char         path[PATH_MAX + 32];
@@ -152,6 +160,11 @@ int hf_lock_take(int *fd, const char *directory, bool fresh)
     do
         failed = fcntl(*fd, F_OFD_SETLK, &lock);
     while (failed && errno == EINTR);
+    if (!failed && !still_there(*fd, path)) {
+        /* The directory was replaced by another one (compact): that one counts. */
+        (void)close(*fd);
+        return hf_lock_take(fd, directory, fresh);
+    }
     if (!failed) {
         /* A full disk must not keep anyone out: the pid only helps people. */
         if (write_pid(*fd) && errno != ENOSPC && errno != EDQUOT)

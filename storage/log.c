@@ -8,6 +8,7 @@
  * records are dropped and the fold's progress taken back: as if never called.
  * A commit with unknown outcome, or damage found on the way, kills the log.
  * Owner's thread only, but for hf_log_folded. */
+#include "storage/sharing.h"
 #include "storage/writer.h"
 
 #include "storage/assert.h"
@@ -152,14 +153,14 @@ int hf_log_close(hf_log *log, bool clean)
 static int replay_entry(hf_log *log, const hf_entry *e, hf_record *r)
 {
     uint32_t marked = 0;
-    if (hf_entry_is_message(e->op))
+    if (hf_entry_waits(e))
         r->live++;
-    if (e->op != HF_OP_SEND && e->op != HF_OP_DONE)
+    if (hf_entry_keeps(e) || (e->dedupe_len && e->op == HF_OP_SEND))
         r->keep++;
     if (e->op == HF_OP_DONE)
         marked = hf_window_mark(&log->window, e->hash, e->count);
     else if (e->op == HF_OP_ACK || e->op == HF_OP_DEAD)
-        marked = hf_window_mark(&log->window, e->id, 1);
+        marked = hf_window_mark(&log->window, e->place, 1);
     return marked == HF_WINDOW_WRONG
         ? hf_error(HF_ECORRUPT, "the log ends a message that is none") : HF_OK;
 }
@@ -187,10 +188,11 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
         return hf_error(HF_ENOMEM, "the window");
     }
     const uint8_t *at = chunk + hf_record_entries_at(head.runs), *end = chunk + head.size;
+    const uint8_t *first = at;
     for (uint32_t i = 0; !err && i < head.count; i++) {
         hf_entry e;
         size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
-        if (!size)
+        if (!size || !hf_sharing_resolve(first, at, &e))
             err = hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                            (unsigned long long)(position + i));
         else
@@ -297,6 +299,9 @@ static int try_append(hf_log *log, const hf_group *g, uint64_t slice)
     HF_TESTPOINT("log.committed");
     log->commits++;
     log->next = next;
+    if (log->hurries)
+        log->urgent = next;
+    log->hurries = false;
     log->waiting = waiting_after(log, g);
     return publish(log, g);
 }
@@ -317,6 +322,24 @@ static int fold_first(hf_log *log)
         err = hf_folding_commit(log, hf_folding_slice(log, 0));
     }
     return err;
+}
+
+/* Space is short, and the fold found none (err) or did what it had to. May the group be
+ * written? What it adds would be missing to the fold: so what turns did leaves some pages
+ * as long as there is something to fold. Each commit uses up a few even if it frees as
+ * many, while a reader stands on an older one; he will pass. An operator's word is small
+ * and may use the last. */
+static int mind_the_fold(hf_log *log, const hf_group *g, int err)
+{
+    if (err && err != HF_EFULL)
+        return err;
+    if (!g->leaves)
+        return g->bytes <= HF_PIECE ? HF_OK : err;
+    if ((!log->window.count && !err)
+        || hf_disk_headroom(log->disk, g->bytes + hf_folding_headroom(log) / 4))
+        return HF_OK;
+    return err ? err : hf_error(HF_EFULL, "%s leaves no pages to fold with",
+                                hf_disk_path(log->disk));
 }
 
 /* Last resort of a group that brings no messages: fold on till it fits. */
@@ -346,9 +369,9 @@ int hf_log_append(hf_log *log, hf_group *g)
     if (err)
         return hf_log_die(log, err);
     (void)hf_folding_recollect(log); /* the fold can wait, the group can't */
-    err = log->tight ? fold_first(log) : HF_OK;
-    /* What is added now would be missing to the fold; but an operator's word is small. */
-    if (err && !(err == HF_EFULL && g->bytes <= HF_PIECE))
+    if (log->tight)
+        err = mind_the_fold(log, g, fold_first(log));
+    if (err)
         return err;
     uint64_t slice = hf_folding_slice(log, g->bytes), began = hf_clock_mono_ns();
     err = try_append(log, g, slice);
@@ -380,6 +403,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .rows = log->fold.rows,
         .folds = log->folds,
         .written = log->written,
+        .urgent = log->urgent,
         .folding = log->fold.now.stage != HF_FOLD_IDLE,
         .tight = log->tight,
         .collecting = hf_folding_waits(log),

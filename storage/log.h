@@ -36,6 +36,7 @@ typedef struct hf_segment {
     uint32_t   messages; /* SEND and DUE among them */
     uint32_t   requeues; /* REQUEUE among them */
     uint32_t   keeps;    /* all but SEND and DONE */
+    bool       urgent;   /* some message is */
     uint64_t   base;     /* position of the first entry */
     hf_record *record;
     uint32_t   offset;   /* of the first entry in record->data */
@@ -60,6 +61,7 @@ typedef struct hf_group {
     uint32_t     done_count, done_room;
     uint32_t     named_count, named_room;
     uint64_t     bytes;
+    bool         leaves;     /* some pages to the fold: it is no operator's word */
 } hf_group;
 
 int  hf_group_add(hf_group *group, hf_segment *segment);
@@ -89,6 +91,9 @@ int  hf_log_fold_all(hf_log *log);
  * is surely ours; acknowledgements and the fold still have theirs. */
 bool hf_log_room(hf_log *log);
 
+/* While it can't: bytes that a turn may send that frees much more. */
+uint64_t hf_log_parcel(hf_log *log);
+
 typedef struct hf_log_stats {
     uint64_t next;        /* position the next entry will get */
     uint64_t waiting;     /* messages sent or requeued, and not ended */
@@ -97,6 +102,7 @@ typedef struct hf_log_stats {
     uint64_t start, limit; /* of these: folding begins; outsiders have to wait */
     uint64_t held;        /* of it in memory */
     uint64_t commits, rows, folds, written;
+    uint64_t urgent;      /* all urgent messages appended lie below; 0: there were none */
     bool     folding, tight;
     bool     collecting;  /* the fold waits for that */
 } hf_log_stats;
@@ -105,6 +111,8 @@ void     hf_log_stat(const hf_log *log, hf_log_stats *stats);
 hf_disk *hf_log_disk(const hf_log *log);
 uint64_t hf_log_seed(const hf_log *log); /* of address hashes */
 int      hf_log_state(const hf_log *log); /* HF_OK, or why it is dead */
+/* Note why the log can't go on, unless it can after `err`. Returns it. Its writer. */
+int      hf_log_die(hf_log *log, int err);
 
 /* Any thread: below this position everything lies in the tables. */
 uint64_t hf_log_folded(const hf_log *log);

@@ -5,6 +5,8 @@
  * records, and each record is written into the transaction and kept in memory.
  * Fails for want of space or memory; the log then drops what was begun.
  * The log's owner's thread. */
+#include "storage/due.h"
+#include "storage/sharing.h"
 #include "storage/writer.h"
 
 #include "storage/assert.h"
@@ -38,7 +40,9 @@ static int name_done(hf_log *log, uint64_t first, uint32_t count)
             if (r->base + i != first)
                 continue;
             hf_entry ack = { .op = HF_OP_ACK, .to = e.to, .to_len = e.to_len, .hash = e.hash,
-                             .id = first, .place = first, .name = "", .error = "", .from = "" };
+                             .id = e.op == HF_OP_DUE && e.id ? e.id : first, .place = first,
+                             .name = "", .error = "", .from = "" };
+            hf_due_end(&ack, &e);
             int err = hf_segment_add(&log->facts, &ack);
             if (err)
                 return err;
@@ -82,12 +86,26 @@ int hf_pack_done(hf_log *log, const hf_group *g)
 /* ---- Small pieces, while space is short
  *
  * A record larger than a page needs pages that lie side by side, and a store that is
- * full may have none, however many are free. Facts that are small one by one can
- * always be written: a page at a time. Messages need not: they are refused. */
+ * full may have none, however many are free. What is small entry by entry can always
+ * be written: a page at a time. */
+
+/* Messages to a topic share a body: they stay together. */
+static bool shares(const hf_segment *s)
+{
+    for (uint32_t at = 0; at < s->len;) {
+        hf_entry e;
+        uint32_t size = (uint32_t)hf_entry_decode(s->data + at, s->len - at, &e);
+        HF_ASSERT(size);
+        if (e.flags & HF_ENTRY_SHARES)
+            return true;
+        at += size;
+    }
+    return false;
+}
 
 static uint32_t pieces_of(const hf_segment *s)
 {
-    return s->shard == HF_FACTS && s->len > HF_PIECE ? 2 * (s->len / HF_PIECE) + 2 : 0;
+    return s->len > HF_PIECE && !shares(s) ? 2 * (s->len / HF_PIECE) + 2 : 0;
 }
 
 static int make_room(hf_log *log, const hf_group *g)
@@ -128,13 +146,14 @@ static uint32_t cut(hf_log *log, hf_segment *whole, hf_segment **sorted)
         HF_ASSERT(size);
         if (!part || part->len + size > HF_PIECE) {
             hf_piece *piece = &log->pieces[log->piece_count++];
-            *piece = (hf_piece){ { .data = whole->data + at, .shard = HF_FACTS },
+            *piece = (hf_piece){ { .data = whole->data + at, .shard = whole->shard },
                                  part ? NULL : whole };
             sorted[n++] = part = &piece->part;
         }
         part->len += size;
         part->count++;
-        part->keeps += e.op != HF_OP_DONE;
+        part->messages += hf_entry_waits(&e) ? 1 : 0;
+        part->keeps += hf_entry_keeps(&e) || (e.dedupe_len && e.op == HF_OP_SEND) ? 1 : 0;
         at += size;
     }
     return n;
@@ -144,6 +163,8 @@ static uint32_t put_segment(hf_log *log, hf_segment *s, hf_segment **sorted)
 {
     if (!s->count)
         return 0;
+    log->hurries |= s->urgent; /* until a commit holds it */
+    s->urgent = false;
     if (log->tight && pieces_of(s))
         return cut(log, s, sorted);
     *sorted = s;
@@ -167,12 +188,12 @@ int hf_pack_sort(hf_log *log, const hf_group *g, uint32_t *count)
     return HF_OK;
 }
 
-static size_t record_limit(const hf_log *log, const hf_segment *first)
+static size_t record_limit(const hf_log *log)
 {
     size_t limit = log->options.window / 16; /* a small window folds in small steps */
-    if (log->tight && first->shard == HF_FACTS)
+    if (log->tight)
         return HF_PIECE + HF_RECORD_HEAD + HF_RUN_SIZE;
-    if (limit < HF_RECORD_TIGHT || log->tight)
+    if (limit < HF_RECORD_TIGHT)
         return HF_RECORD_TIGHT;
     return limit < HF_RECORD_MAX ? limit : HF_RECORD_MAX;
 }
@@ -181,7 +202,7 @@ static size_t record_limit(const hf_log *log, const hf_segment *first)
 static uint32_t measure(const hf_log *log, hf_segment *const *segments, uint32_t count,
                         hf_record_head *head)
 {
-    size_t limit = record_limit(log, segments[0]), size = HF_RECORD_HEAD;
+    size_t limit = record_limit(log), size = HF_RECORD_HEAD;
     uint32_t n = 0;
     head->runs = head->count = 0;
     for (; n < count; n++) {

@@ -287,6 +287,72 @@ int hf_nest_publish(hf_nest *nest, const char *path)
     return sync_path(*parent ? parent : "/");
 }
 
+/* Whoever may use the old store may use the new one. The record of what ran when the
+ * process died stays that very file: it is known by its inode. */
+static int take_after(const hf_nest *nest, const char *path)
+{
+    static const char *const files[] = { ".", HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb",
+                                         "holdfast.lock", "strikes", "last-stop" };
+    char        from[PATH_MAX + 320], to[PATH_MAX + 320];
+    struct stat st;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        (void)snprintf(from, sizeof from, "%s/%s", path, files[i]);
+        (void)snprintf(to, sizeof to, "%s/%s", nest->path, files[i]);
+        if (lstat(from, &st)) {
+            if (errno == ENOENT)
+                continue;
+        } else if (i > 4 ? !link(from, to)
+                         : !lchown(to, st.st_uid, st.st_gid) && !chmod(to, st.st_mode & 07777)) {
+            continue;
+        }
+        return hf_error(code_of(errno), "cannot make %s like %s: %s", to, from, strerror(errno));
+    }
+    return HF_OK;
+}
+
+static void old_remove(const char *path)
+{
+    static const char *const files[] = { "strikes", "last-stop", "last-stop.new", "control.sock" };
+    char file[PATH_MAX + 320];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        (void)snprintf(file, sizeof file, "%s/%s", path, files[i]);
+        (void)unlink(file);
+    }
+}
+
+int hf_nest_replace(hf_nest *nest, const char *path)
+{
+    char        copy[PATH_MAX], data[PATH_MAX + 32];
+    const char *parent, *name;
+    (void)snprintf(data, sizeof data, "%s/" HF_DATA_FILE, nest->path);
+    int err = take_after(nest, path);
+    if (!err)
+        err = sync_path(data);
+    if (!err)
+        err = sync_path(nest->path);
+    if (err) {
+        old_remove(nest->path);
+        return err;
+    }
+    HF_TESTPOINT("store.replace.synced");
+    if (renameat2(AT_FDCWD, nest->path, AT_FDCWD, path, RENAME_EXCHANGE)) {
+        int failed = errno;
+        old_remove(nest->path);
+        return hf_error(failed == EINVAL || failed == ENOSYS || failed == EBUSY || failed == EXDEV
+                            ? HF_EINVAL : code_of(failed),
+                        "cannot exchange %s for its copy: %s; --to makes one elsewhere", path,
+                        strerror(failed));
+    }
+    HF_TESTPOINT("store.replace.exchanged");
+    split(path, copy, &parent, &name);
+    err = sync_path(*parent ? parent : "/");
+    if (!err) /* the nest is the old store now: discarded it goes */
+        old_remove(nest->path);
+    else
+        nest->path[0] = '\0';
+    return err;
+}
+
 void hf_nest_discard(hf_nest *nest)
 {
     if (nest->path[0])

@@ -29,7 +29,11 @@ int hf_nest_make(hf_nest *nest, const char *path);
  * faster. After a failure call hf_nest_discard. */
 int hf_nest_publish(hf_nest *nest, const char *path);
 
-/* Remove the nest and its lock. */
+/* The same, but a store is at `path`, which gives way: it is removed. HF_EINVAL: this
+ * file system can't exchange two directories, or `path` is the root of one. */
+int hf_nest_replace(hf_nest *nest, const char *path);
+
+/* Remove the nest, if it was not published, and drop its lock. */
 void hf_nest_discard(hf_nest *nest);
 
 #endif

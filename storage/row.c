@@ -32,6 +32,13 @@ void hf_key_name(hf_key *key, const hf_entry *e)
     key->len += e->name_len;
 }
 
+hf_table hf_row_table(const hf_entry *e)
+{
+    if (e->flags & HF_ENTRY_DEDUPE)
+        return HF_IN_DEDUPE;
+    return e->name_len && e->name[0] == HF_SHELF_TOPIC ? HF_IN_TOPICS : HF_IN_ROWS;
+}
+
 void hf_key_number(hf_key *key, uint64_t number)
 {
     hf_put64_key(key->bytes, number);
@@ -163,7 +170,8 @@ int hf_row_message_in(hf_table table, hf_bytes key, hf_bytes payload, hf_entry *
 {
     const uint8_t *bytes = payload.data;
     if (payload.len < 8 || key.len < 8
-        || hf_entry_decode(bytes + 8, payload.len - 8, message) != payload.len - 8)
+        || hf_entry_decode(bytes + 8, payload.len - 8, message) != payload.len - 8
+        || message->flags & HF_ENTRY_SHARES)
         return hf_error(HF_ECORRUPT, "a message of table %d can't be read", (int)table);
     uint64_t number = hf_get64_key((const uint8_t *)key.data + key.len - 8);
     if (!message->sent)

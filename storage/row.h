@@ -4,10 +4,11 @@
  * seeded with table and key, so that a row that was damaged, or strayed to
  * another place, is known. Payloads:
  *   inbox, dead   record's time(8), then the message as an entry
- *   state         version of the image = position of its SAVE(8), the image
+ *   state         position of its SAVE(7), version of its form(1), the image
  *   alarms        key of the row in alarm_names
- *   alarm_names   due(8) generation(8), then the ALARM entry
+ *   alarm_names   due(8) generation(8), then the ALARM or delayed SEND; or 0 generation: due.h
  *   steps         the STEP entry
+ *   rows, dedupe, topics  position of its PUT(8), the value
  *   pauses        since(8), then the PAUSE entry
  *   meta          as its name says */
 #ifndef STORAGE_ROW_H
@@ -32,11 +33,25 @@ static inline hf_bytes hf_key_bytes(const hf_key *key)
 /* Keys. */
 void hf_key_actor(hf_key *key, const char *to, size_t len, uint64_t hash);
 void hf_key_place(hf_key *key, const char *to, size_t len, uint64_t hash, uint64_t place);
-void hf_key_name(hf_key *key, const hf_entry *entry);      /* actor 00 name */
+void hf_key_name(hf_key *key, const hf_entry *entry);      /* actor 00 name; rows, dedupe, too */
+/* The table that a PUT or DROP is about: its name begins with the shelf. */
+hf_table hf_row_table(const hf_entry *entry);
 void hf_key_number(hf_key *key, uint64_t number);          /* log, dead */
 void hf_key_alarm(hf_key *key, uint64_t due, uint64_t generation);
 void hf_key_step(hf_key *key, uint64_t id, uint64_t generation, uint64_t number);
 void hf_key_text(hf_key *key, const char *text);           /* pauses, meta */
+
+/* The number that a state's payload begins with: where its SAVE stood and, in the upper
+ * byte, the version of its form. */
+enum { HF_STATE_FORM = 56 };
+static inline uint64_t hf_state_position(uint64_t number)
+{
+    return number & (((uint64_t)1 << HF_STATE_FORM) - 1);
+}
+static inline uint32_t hf_state_version(uint64_t number)
+{
+    return (uint32_t)(number >> HF_STATE_FORM);
+}
 
 /* A growing buffer that rows are made in. */
 typedef struct hf_rowbuf {

@@ -4,6 +4,7 @@
  * something to say; a group lists the segments of one commit. Both fail only
  * for want of memory, and are then as they were. Any thread, one at a time. */
 #include "storage/log.h"
+#include "storage/sharing.h"
 
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -25,11 +26,13 @@ int hf_segment_add(hf_segment *segment, const hf_entry *entry)
     }
     segment->len += (uint32_t)hf_entry_encode(entry, segment->data + segment->len);
     segment->count++;
-    if (hf_entry_is_message(entry->op))
+    if (hf_entry_waits(entry))
         segment->messages++;
+    if (entry->urgency)
+        segment->urgent = true;
     if (entry->op == HF_OP_REQUEUE)
         segment->requeues++;
-    if (entry->op != HF_OP_SEND && entry->op != HF_OP_DONE)
+    if (hf_entry_keeps(entry) || entry->dedupe_len)
         segment->keeps++;
     return HF_OK;
 }
@@ -88,6 +91,7 @@ void hf_group_clear(hf_group *g)
 {
     g->segment_count = g->done_count = g->named_count = 0;
     g->bytes = 0;
+    g->leaves = false;
 }
 
 void hf_group_free(hf_group *g)

@@ -32,7 +32,8 @@ static const char *const table_names[HF_TABLES] = {
     [HF_IN_STATE] = "state",   [HF_IN_ALARMS] = "alarms",
     [HF_IN_DEAD] = "dead",     [HF_IN_ALARM_NAMES] = "alarm_names",
     [HF_IN_STEPS] = "steps",   [HF_IN_PAUSES] = "pauses",
-    [HF_IN_META] = "meta",
+    [HF_IN_META] = "meta",     [HF_IN_ROWS] = "rows",
+    [HF_IN_DEDUPE] = "dedupe", [HF_IN_TOPICS] = "topics",
 };
 
 struct hf_cursor {
@@ -296,6 +297,7 @@ int hf_txn_read(hf_disk *disk, hf_txn **txn)
             return HF_OK;
         mdb_txn_abort((*txn)->mdb);
         hf_mem_free(*txn);
+        *txn = NULL;
         return begin_failed(e, rc);
     }
     hf_txn *made = hf_mem_zero(1, sizeof *made);
@@ -313,12 +315,10 @@ int hf_txn_read(hf_disk *disk, hf_txn **txn)
 
 static void read_end(hf_txn *txn)
 {
-    hf_env    *e = txn->env;
-    hf_txn *none;
-
+    hf_env *e = txn->env;
     mdb_txn_reset(txn->mdb);
     for (int i = 0; i < HF_ENV_POOLED; i++) {
-        none = NULL;
+        hf_txn *none = NULL;
         if (!atomic_load_explicit(&e->idle[i], memory_order_relaxed) &&
             atomic_compare_exchange_strong_explicit(&e->idle[i], &none, txn, memory_order_release,
                                                     memory_order_relaxed))
@@ -409,7 +409,7 @@ int hf_txn_commit(hf_txn *txn)
 
 /* ---- Rows */
 
-static const char *table_name(hf_table table)
+const char *hf_table_name(hf_table table)
 {
     return (unsigned)table < HF_TABLES ? table_names[table] : "?";
 }
@@ -424,16 +424,16 @@ static int row_failed(hf_txn *txn, hf_table table, int rc)
         return HF_ENOTFOUND;
     if (rc == MDB_KEYEXIST)
         return hf_error(HF_EINVAL, "a row appended to table %s does not come last",
-                        table_name(table));
+                        hf_table_name(table));
     if (rc == MDB_BAD_VALSIZE || rc == EINVAL)
         return hf_error(HF_EINVAL, "a row of table %s is too large or has a bad key",
-                        table_name(table));
+                        hf_table_name(table));
     if (rc == ENOMEM)
-        err = hf_error(HF_ENOMEM, "table %s of %s", table_name(table), e->path);
+        err = hf_error(HF_ENOMEM, "table %s of %s", hf_table_name(table), e->path);
     else if (out_of_space(rc) || (rc == EIO && lacks_room(txn)))
-        err = hf_error(HF_EFULL, "table %s of %s: %s", table_name(table), e->path, reason(rc));
+        err = hf_error(HF_EFULL, "table %s of %s: %s", hf_table_name(table), e->path, reason(rc));
     else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND)
-        err = hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage", table_name(table),
+        err = hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage", hf_table_name(table),
                        e->path, reason(rc));
     else if (rc == MDB_BAD_TXN && txn->err)
         err = txn->err;
@@ -511,7 +511,7 @@ int hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor)
 {
     hf_cursor *made = hf_mem_zero(1, sizeof *made);
     if (!made)
-        return hf_error(HF_ENOMEM, "cursor on table %s", table_name(table));
+        return hf_error(HF_ENOMEM, "cursor on table %s", hf_table_name(table));
     made->txn = txn;
     made->table = table;
     int rc = mdb_cursor_open(txn->mdb, txn->env->tables[table], &made->mdb);
@@ -593,7 +593,7 @@ int hf_cursor_del(hf_cursor *cursor)
 {
     if (!cursor->stands)
         return hf_error(HF_EINVAL, "the cursor stands on no row of table %s",
-                        table_name(cursor->table));
+                        hf_table_name(cursor->table));
     int rc = mdb_cursor_del(cursor->mdb, 0);
     cursor->stands = false;
     return rc ? row_failed(cursor->txn, cursor->table, rc) : count_row(cursor->txn, 0);

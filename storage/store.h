@@ -31,8 +31,13 @@ typedef enum hf_table {
     HF_IN_STEPS,       /* id, generation, number -> step */
     HF_IN_PAUSES,      /* what -> since, why */
     HF_IN_META,        /* name -> value */
+    HF_IN_ROWS,        /* actor, shelf and name -> what an actor or the engine put there */
+    HF_IN_DEDUPE,      /* actor, sender's word -> the message taken under it */
+    HF_IN_TOPICS,      /* subscriber, topic -> nothing: that it is there says all */
     HF_TABLES       /* how many there are */
 } hf_table;
+
+const char *hf_table_name(hf_table table); /* as LMDB knows it */
 
 /* HF_LOOK: read-only, beside a living engine or without one; takes no lock, makes
  * no store. Within one process those who look share the engine's environment. */
@@ -52,6 +57,17 @@ typedef struct hf_disk_options {
  * HF_EINVAL (a file or a foreign directory is there), HF_EIO, HF_ENOMEM. */
 int  hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *options);
 void hf_disk_close(hf_disk *disk); /* NULL is fine; ends no transactions */
+
+/* Make a whole store at `path`, where nothing or an empty directory is, or, with
+ * HF_REPLACE, instead of the one there, whose lock the caller holds: `strikes` and
+ * `last-stop` go along, owner and rights too. `fill` puts everything in, in transactions
+ * of its own, meta included; nobody else sees the disk, which lives until it returns.
+ * When anything fails nothing is at the path, or what was there. Errors: those of
+ * hf_disk_open, HF_EINVAL (something is there), what `fill` returned. */
+enum { HF_REPLACE = 2 };
+typedef int (*hf_disk_fill)(void *user, hf_disk *disk);
+int hf_disk_make(const char *path, const uint8_t uuid[16], const hf_disk_options *options,
+                 hf_disk_fill fill, void *user);
 
 const char    *hf_disk_path(const hf_disk *disk);
 uint64_t       hf_disk_page(const hf_disk *disk); /* bytes of a page of the file */

@@ -8,8 +8,11 @@
 #include "storage/survivors.h"
 
 #include "storage/assert.h"
+#include "storage/due.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/sharing.h"
+#include "storage/taken.h"
 
 #include <stdlib.h>
 
@@ -67,7 +70,7 @@ static int add(collector *c, hf_table table, const hf_survivor *item)
         list->room = room;
     }
     list->items[list->count++] = *item;
-    c->out->bytes += hf_get32(item->entry + 4);
+    c->out->bytes += hf_entry_weight(item->entry);
     return HF_OK;
 }
 
@@ -88,6 +91,9 @@ static int add_message_end(collector *c, const hf_entry *e, const hf_survivor *i
         err = add_by_id(c, HF_IN_DEAD, item, e->id);
     if (!err && e->op == HF_OP_ACK && e->flags & HF_ENTRY_PURGES)
         err = add_by_id(c, HF_IN_STEPS, item, e->id);
+    bool alarm = e->op == HF_OP_ACK ? e->name_len && e->generation : hf_due_is_alarm(e);
+    if (!err && alarm)
+        err = add(c, HF_IN_ALARM_NAMES, item);
     return err;
 }
 
@@ -96,16 +102,23 @@ static int collect_entry(collector *c, const hf_entry *e, hf_survivor *item, boo
 {
     uint64_t position = hf_survivor_position(c->out, item);
     uint32_t type = 0;
+    if (e->op == HF_OP_BODY || e->op == HF_OP_VOID) /* a body is shown by who shares it */
+        return HF_OK;
     int err = e->to_len && e->op != HF_OP_PAUSE && e->op != HF_OP_RESUME
         ? note_type(c, e, &type) : HF_OK;
     item->type = type & 0x7ffu;
-    if (!err && e->op == HF_OP_DUE)
+    item->gone = done && e->op == HF_OP_DUE;
+    if (!err && (e->op == HF_OP_DUE || hf_due_is_letter(e)))
         err = add(c, HF_IN_ALARM_NAMES, item);
     if (err)
         return err;
     switch (e->op) {
     case HF_OP_SEND:
     case HF_OP_DUE:
+        if (e->dedupe_len && hf_taken_counts(e) && (err = add(c, HF_IN_DEDUPE, item)))
+            return err;
+        if (!hf_entry_waits(e))
+            return HF_OK;
         if (done && position >= c->out->applied)
             return HF_OK;
         c->out->messages += !done;
@@ -129,6 +142,9 @@ static int collect_entry(collector *c, const hf_entry *e, hf_survivor *item, boo
         return err ? err : add_by_id(c, HF_IN_DEAD, item, e->id);
     case HF_OP_STEP:
         return add_by_id(c, HF_IN_STEPS, item, e->id);
+    case HF_OP_PUT:
+    case HF_OP_DROP:
+        return add(c, hf_row_table(e), item);
     default:
         return add(c, HF_IN_PAUSES, item);
     }
@@ -151,14 +167,15 @@ static int collect_record(collector *c, uint32_t number)
     const hf_record *r = c->out->records[number];
     if (!r->data)
         return HF_OK; /* nothing of it was left */
-    const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    const uint8_t *first = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    const uint8_t *at = first;
     for (uint32_t index = 0; index < r->count; index++) {
         bool done = hf_record_is_done(r, index);
         size_t size = done && r->base >= c->out->applied ? skip_done(at, (size_t)(end - at)) : 0;
         if (!size) {
             hf_entry e;
             size = hf_entry_decode(at, (size_t)(end - at), &e);
-            if (!size)
+            if (!size || !hf_sharing_resolve(first, at, &e))
                 return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                                 (unsigned long long)(r->base + index));
             hf_survivor item = { .hash = e.hash, .entry = at, .record = number,
@@ -253,10 +270,22 @@ static void mend(hf_survivor_list *list)
     }
 }
 
+/* Does its key begin with an actor? And then has it a name? */
+static bool is_named(hf_table table)
+{
+    return table == HF_IN_ALARM_NAMES || table == HF_IN_ROWS || table == HF_IN_DEDUPE
+        || table == HF_IN_TOPICS;
+}
+
+static bool is_of_actors(hf_table table)
+{
+    return table == HF_IN_STATE || table == HF_IN_INBOX || is_named(table);
+}
+
 static int sort_table(hf_survivors *s, hf_table table)
 {
     hf_survivor_list *list = &s->table[table];
-    if (table != HF_IN_STATE && table != HF_IN_INBOX && table != HF_IN_ALARM_NAMES) {
+    if (!is_of_actors(table)) {
         if (list->count)
             qsort(list->items, list->count, sizeof *list->items, compare_plain);
         return HF_OK;
@@ -282,8 +311,15 @@ typedef struct ordered {
     const hf_survivors *s;
     hf_survivor         item;
     uint64_t            place, number;
-    const char         *name;
+    hf_bytes            name;
 } ordered;
+
+static int compare_names(hf_bytes a, hf_bytes b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
 
 static int compare_ordered(const void *pa, const void *pb)
 {
@@ -292,7 +328,7 @@ static int compare_ordered(const void *pa, const void *pb)
         return a->place < b->place ? -1 : 1;
     if (a->number != b->number)
         return a->number < b->number ? -1 : 1;
-    int order = strcmp(a->name, b->name);
+    int order = compare_names(a->name, b->name);
     if (order)
         return order;
     uint64_t x = hf_survivor_position(a->s, &a->item), y = hf_survivor_position(b->s, &b->item);
@@ -301,7 +337,7 @@ static int compare_ordered(const void *pa, const void *pb)
 
 static ordered order_of(const hf_survivors *s, hf_table table, const hf_survivor *item)
 {
-    ordered o = { s, *item, 0, 0, "" };
+    ordered o = { .s = s, .item = *item };
     hf_entry e;
     if (table == HF_IN_INBOX && item->entry[0] == HF_OP_SEND) {
         o.place = hf_survivor_position(s, item);
@@ -313,8 +349,12 @@ static ordered order_of(const hf_survivors *s, hf_table table, const hf_survivor
     } else if (table == HF_IN_STEPS) {
         o.place = e.generation;
         o.number = e.place;
+    } else if (table == HF_IN_ALARM_NAMES && hf_due_is_letter(&e)) {
+        o.place = e.id; /* their names sort before all others */
     } else {
-        o.name = e.name;
+        o.place = table == HF_IN_ALARM_NAMES && e.name_len ? UINT64_MAX : 0;
+        hf_taken_name(table, &e);
+        o.name = hf_view(e.name, e.name_len);
     }
     return o;
 }
@@ -420,10 +460,9 @@ int hf_survivors_collect(hf_survivors *s, hf_record *const *records, uint32_t co
         rank_types(s);
     for (int t = 0; !err && t < HF_TABLES; t++)
         err = sort_table(s, (hf_table)t);
-    if (!err)
-        err = sort_actors_inside(s, HF_IN_INBOX);
-    if (!err)
-        err = sort_actors_inside(s, HF_IN_ALARM_NAMES);
+    for (int t = 0; !err && t < HF_TABLES; t++)
+        if (t == HF_IN_INBOX || is_named((hf_table)t))
+            err = sort_actors_inside(s, (hf_table)t);
     if (!err)
         err = settle_steps(s);
     if (err)
@@ -447,9 +486,10 @@ size_t hf_survivor_entry(const hf_survivors *s, const hf_survivor *item, hf_entr
     const hf_record *r = s->records[item->record];
     size_t left = (size_t)(r->data + r->size - item->entry);
     size_t size = hf_entry_decode(item->entry, left, e);
-    HF_ASSERT(size); /* it was read before */
+    bool whole = hf_sharing_resolve(r->data + hf_record_entries_at(r->runs), item->entry, e);
+    HF_ASSERT(size && whole); /* it was read before */
     if (hf_entry_is_message(e->op))
-        e->id = e->place = hf_survivor_position(s, item);
+        hf_due_place(e, hf_survivor_position(s, item));
     if (e->op == HF_OP_ALARM)
         e->generation = hf_survivor_position(s, item);
     return size;
@@ -474,6 +514,13 @@ static void key_of(const hf_survivors *s, hf_table table, const hf_survivor *ite
         return;
     case HF_IN_ALARM_NAMES:
         hf_survivor_entry(s, item, &e);
+        hf_due_key(key, &e);
+        return;
+    case HF_IN_ROWS:
+    case HF_IN_DEDUPE:
+    case HF_IN_TOPICS:
+        hf_survivor_entry(s, item, &e);
+        hf_taken_name(table, &e);
         hf_key_name(key, &e);
         return;
     case HF_IN_PAUSES:

@@ -7,8 +7,10 @@
 #include "storage/view.h"
 
 #include "storage/assert.h"
+#include "storage/due.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/sharing.h"
 
 struct hf_view_of {
     hf_txn      *txn;
@@ -20,20 +22,21 @@ struct hf_view_of {
 
 static int mark_entries(hf_view_of *view, hf_record *r)
 {
-    const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    const uint8_t *first = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+    const uint8_t *at = first;
     for (uint32_t i = 0; i < r->count; i++) {
         hf_entry e;
         size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
-        if (!size)
+        if (!size || !hf_sharing_resolve(first, at, &e))
             return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                             (unsigned long long)(r->base + i));
-        r->live += hf_entry_is_message(e.op) ? 1 : 0;
+        r->live += hf_entry_waits(&e) ? 1 : 0;
         r->keep = 1;
         uint32_t marked = 0;
         if (e.op == HF_OP_DONE)
             marked = hf_window_mark(&view->window, e.hash, e.count);
         else if (e.op == HF_OP_ACK || e.op == HF_OP_DEAD)
-            marked = hf_window_mark(&view->window, e.id, 1);
+            marked = hf_window_mark(&view->window, e.place, 1);
         if (marked == HF_WINDOW_WRONG)
             return hf_error(HF_ECORRUPT, "the log ends a message that is none");
         at += size;
@@ -159,7 +162,8 @@ static int take_message(void *user, hf_bytes key, hf_bytes payload)
     uint64_t place = hf_get64_key((const uint8_t *)key.data + key.len - 8);
     if (key.len != w->actor.len + 8 || place <= w->after)
         return HF_OK;
-    if (payload.len < 8 || !hf_entry_decode(bytes + 8, payload.len - 8, &e))
+    if (payload.len < 8 || !hf_entry_decode(bytes + 8, payload.len - 8, &e)
+        || e.flags & HF_ENTRY_SHARES)
         return hf_error(HF_ECORRUPT, "message at %llu can't be read", (unsigned long long)place);
     e.place = place;
     e.id = e.id ? e.id : place;
@@ -179,7 +183,8 @@ int hf_view_inbox(hf_view_of *view, const char *actor, uint64_t after, hf_entry_
     return err == STOP ? HF_OK : err;
 }
 
-int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *version)
+int hf_view_form(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *position,
+                 uint32_t *version)
 {
     hf_key key;
     hf_bytes payload;
@@ -190,9 +195,16 @@ int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t
         return err;
     if (payload.len < 8)
         return hf_error(HF_ECORRUPT, "the state of %s is cut short", actor);
-    *version = hf_get64(payload.data);
+    *position = hf_state_position(hf_get64(payload.data));
+    *version = hf_state_version(hf_get64(payload.data));
     *image = hf_view((const uint8_t *)payload.data + 8, payload.len - 8);
     return HF_OK;
+}
+
+int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *position)
+{
+    uint32_t version;
+    return hf_view_form(view, actor, image, position, &version);
 }
 
 int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user)
@@ -200,14 +212,16 @@ int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user)
     int err = HF_OK;
     for (uint32_t i = 0; !err && i < view->window.count; i++) {
         const hf_record *r = hf_window_at(&view->window, i);
-        const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+        const uint8_t *first = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
+        const uint8_t *at = first;
         for (uint32_t n = 0; !err && n < r->count; n++) {
             hf_entry e;
             size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
-            HF_ASSERT(size);
+            bool whole = hf_sharing_resolve(first, at, &e);
+            HF_ASSERT(size && whole);
             at += size;
             if (hf_entry_is_message(e.op))
-                e.id = e.place = r->base + n;
+                hf_due_place(&e, r->base + n);
             e.sent = e.sent ? e.sent : r->time_ms;
             err = each(user, &e);
         }

@@ -27,8 +27,11 @@ int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payloa
 typedef int (*hf_entry_fn)(void *user, const hf_entry *message);
 int hf_view_inbox(hf_view_of *view, const char *actor, uint64_t after, hf_entry_fn each, void *user);
 
-/* Its state; HF_ENOTFOUND when it has none. */
-int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *version);
+/* Its state, and the position of its SAVE; HF_ENOTFOUND when it has none. hf_view_form:
+ * the version of its form, too. */
+int hf_view_state(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *position);
+int hf_view_form(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t *position,
+                 uint32_t *version);
 
 /* All entries of the window, oldest first: what `tail` and `verify` look at. */
 int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user);

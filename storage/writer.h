@@ -41,13 +41,15 @@ struct hf_log {
     uint64_t       checked_ns;
     uint64_t       slice_max;    /* so that a commit does not take long */
     bool           tight, roomy; /* room is short; there is plenty */
+    bool           blocked;      /* a row found no pages: see hf_folding_commit */
+    uint64_t       blocked_at;   /* what `next` was then */
+    bool           hurries;      /* the group that is written has urgent messages */
+    uint64_t       urgent;       /* all of them lie below; 0: there were none */
     int            dead;
     uint64_t       commits, folds, written;
     _Atomic uint64_t folded;
 };
 
-/* Note why the log can't go on, unless it can after `err`. Returns it. */
-int  hf_log_die(hf_log *log, int err);
 void hf_log_free_retired(hf_log *log);
 
 /* past.c */

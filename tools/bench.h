@@ -16,6 +16,7 @@ typedef struct bench {
     const char  *name;
     uint32_t     body, state, threads, shards;
     uint64_t     actors, pending, ms;
+    bool         flood_type;      /* the crowd is a whole type's, not one actor's */
     char         root[PATH_MAX - 32]; /* made by us, removed by us */
     char         store[PATH_MAX];
     char         probe[PATH_MAX]; /* for the bare LMDB */

@@ -3,7 +3,9 @@
  * Happy path: find the peak of `--actors` actors, then send to them at a fifth
  * of it, by the clock, and take the latency of probes (bench_probe.c): once
  * alone, and once more after `--pending` messages were sent to a single actor
- * whose type has one thread and whose handler sleeps 10 ms. Handlers check that
+ * whose type has one thread and whose handler sleeps 10 ms. With `--flood type` they
+ * go to many actors of that type, and the others are ten types at 1,000 messages a
+ * second. Handlers check that
  * numbers come in order and without a gap. Afterwards the store must hold what
  * the crowd's actor did not handle, and nothing of the others.
  *
@@ -14,6 +16,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+enum { OTHERS = 10, OTHERS_PER_S = 1000 }; /* with --flood type: so many other types */
 enum { SLEEP_MS = 10, TICK_MS = 1, PEAK_MS_MOST = 2000, SHARE = 5, LATE_MS = 60000 };
 
 typedef struct crowd {
@@ -48,18 +51,21 @@ static int handle_crowd(hf_turn *turn, const hf_message *msg)
     const bench_body *body = msg->body.data;
     (void)turn;
     cli_sleep_ms(SLEEP_MS);
-    if (body->number != atomic_fetch_add(&c->handled_by_crowd, 1) + 1)
+    if (body->number != atomic_fetch_add(&c->handled_by_crowd, 1) + 1 && !c->run->flood_type)
         atomic_store(&c->out_of_order, true);
     return HF_OK;
 }
 
 /* ---- The others' sender */
 
+static const char *const others[OTHERS] = { "o0", "o1", "o2", "o3", "o4",
+                                            "o5", "o6", "o7", "o8", "o9" };
+
 static size_t prepare(crowd *c, bench_block *block, size_t count, uint32_t *next)
 {
     for (size_t i = 0; i < count; i++) {
         uint32_t actor = *next;
-        bench_block_address(block, i, "o", actor);
+        bench_block_address(block, i, c->run->flood_type ? others[actor % OTHERS] : "o", actor);
         *bench_block_body(block, i) = (bench_body){ .actor = actor, .number = ++c->sent[actor] };
         *next = actor + 1 == c->run->actors ? 0 : actor + 1;
     }
@@ -147,8 +153,11 @@ static int send_crowd(crowd *c)
         bench_block_address(&block, i, "c", 0);
     for (uint64_t at = 0; err == HF_OK && at < run->pending;) {
         size_t count = run->pending - at < BENCH_BLOCK ? (size_t)(run->pending - at) : BENCH_BLOCK;
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             *bench_block_body(&block, i) = (bench_body){ .number = at + i + 1 };
+            if (run->flood_type)
+                bench_block_address(&block, i, "c", (uint32_t)((at + i) % run->actors));
+        }
         err = bench_post(c->engine, block.letters, count, NULL);
         at += count;
     }
@@ -159,12 +168,12 @@ static int send_crowd(crowd *c)
 static int measure(crowd *c)
 {
     bench *run = c->run;
-    double peak, turns;
+    double peak = 0, turns;
     uint64_t ms = run->ms / 2 < PEAK_MS_MOST ? run->ms / 2 : PEAK_MS_MOST;
-    int err = send_for(c, ms, &peak);
+    int err = run->flood_type ? HF_OK : send_for(c, ms, &peak);
     if (err != HF_OK)
         return err;
-    c->rate = (uint64_t)(peak / SHARE) + 1;
+    c->rate = run->flood_type ? OTHERS_PER_S : (uint64_t)(peak / SHARE) + 1;
     err = send_for(c, run->ms, &turns);
     bench_probe_figures base = bench_probes_take();
     uint64_t start = cli_now_ns();
@@ -176,7 +185,8 @@ static int measure(crowd *c)
     bench_probe_figures beside = bench_probes_take();
     if (err != HF_OK)
         return err == HF_EAGAIN ? CLI_INTERRUPTED : err;
-    bench_put_real(run, "peak_turns_per_s", peak);
+    if (!run->flood_type)
+        bench_put_real(run, "peak_turns_per_s", peak);
     bench_put_real(run, "turns_per_s", turns);
     bench_put_real(run, "base_p50_us", base.p50_us);
     bench_put_real(run, "base_p99_us", base.p99_us);
@@ -234,13 +244,16 @@ static int check(const crowd *c)
 static int run_crowd(crowd *c)
 {
     bench *run = c->run;
-    const hf_type types[] = {
+    hf_type types[OTHERS + 5] = {
         { .name = "o", .handle = handle_other, .strikes = HF_NEVER, .user = c },
         { .name = "c", .handle = handle_crowd, .threads = 1, .strikes = HF_NEVER, .user = c },
         { .name = "probe", .handle = bench_probe_turn, .strikes = HF_NEVER },
         { .name = "echo", .handle = bench_echo_turn, .strikes = HF_NEVER },
-        { 0 },
     };
+    for (uint32_t i = 0; i < OTHERS; i++) {
+        types[4 + i] = types[0];
+        types[4 + i].name = others[i];
+    }
     bench_watch watch;
     uint64_t before = bench_rss_anon();
     int code = bench_watch_start(&watch);

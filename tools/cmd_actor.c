@@ -9,11 +9,13 @@
 
 static const cli_column fields[] = {
     { "actor", "actor", CLI_AS_TEXT },        { "state", "state", CLI_AS_BODY },
-    { "version", "state_version", CLI_AS_ID }, { "resident", "resident", CLI_AS_TEXT },
+    { "version", "state_version", CLI_AS_ID }, { "dirty", "dirty", CLI_AS_TEXT },
+    { "resident", "resident", CLI_AS_TEXT },
     { "waiting", "waiting", CLI_AS_COUNT },   { "running", "running", CLI_AS_COUNT },
     { "retrying", "retrying", CLI_AS_COUNT }, { "delayed", "delayed", CLI_AS_COUNT },
     { "held", "held", CLI_AS_COUNT },         { "paused", "paused", CLI_AS_COUNT },
     { "dead", "dead", CLI_AS_COUNT },         { "oldest", "oldest", CLI_AS_TIME },
+    { "progress", "progress", CLI_AS_BODY },
 };
 
 static const cli_column plain_fields[] = {
@@ -34,6 +36,22 @@ static const cli_column alarms[] = {
     { "DUE", "due", CLI_AS_TIME },
 };
 
+static const cli_column schedules[] = {
+    { "SCHEDULE", "name", CLI_AS_TEXT },
+    { "WHEN", "schedule", CLI_AS_TEXT },
+    { "DUE", "due", CLI_AS_TIME },
+};
+
+static const cli_column topics[] = {
+    { "TOPIC", "topic", CLI_AS_TEXT },
+};
+
+static const cli_column rows[] = {
+    { "ROW", "key", CLI_AS_BODY },
+    { "SIZE", "value_bytes", CLI_AS_BYTES },
+    { "VALUE", "value", CLI_AS_BODY },
+};
+
 /* {s} since, {u} until, {i} message, {r} reason, {w} what is paused */
 static const struct {
     const char *why, *sentence;
@@ -47,6 +65,8 @@ static const struct {
     { "paused", "Paused by {w} since {s}: {r}. `holdfast resume` lets it go on." },
     { "strike", "Message {i} killed the process: it runs again, alone, {u}." },
     { "suspect", "Message {i} may have killed the process: it waits to run alone." },
+    { "breaker", "The breaker of its type is open until {u}: its messages are held." },
+    { "rate", "Its type has had all the turns of its rate: its messages are held, until {u}." },
     { "undefined", "The engine defines no such type: its messages are held." },
     { "damaged", "Paused, because data of it is damaged: {r}." },
     { "full", "No room on the disk or in the store to commit its turn." },
@@ -110,6 +130,12 @@ static void print_actor(cli_context *context, hf_bytes row)
     cli_sublist(output, row, "inbox", "Inbox, next first", messages, message_columns);
     cli_sublist(output, row, "dead_letters", "Dead, newest first", messages, message_columns);
     cli_sublist(output, row, "alarms", "Alarms", alarms, sizeof alarms / sizeof *alarms);
+    cli_sublist(output, row, "rows",
+                cli_field_bool(row, "rows_more") ? "Its rows, the first ones" : "Its rows", rows,
+                sizeof rows / sizeof *rows);
+    cli_sublist(output, row, "schedules", "Schedules", schedules,
+                sizeof schedules / sizeof *schedules);
+    cli_sublist(output, row, "topics", "Subscribed to", topics, sizeof topics / sizeof *topics);
 }
 
 int cmd_actor(cli_context *context)

@@ -70,6 +70,7 @@ static const cli_column figures[] = {
     { "state", "state", CLI_AS_TEXT },
     { "threads", "threads", CLI_AS_TEXT },
     { "pending", "pending", CLI_AS_TEXT },
+    { "flood", "flood", CLI_AS_TEXT },
     { "machine", "machine", CLI_AS_JSON },
 };
 
@@ -223,6 +224,12 @@ static int take_options(bench *run, size_t which)
         return bad_range("pending", 1, UINT32_MAX);
     if (run->ms < 100 || run->ms > 86400000)
         return bad_range("seconds", 1, 86400);
+    const char *flood = args->set[OPT_FLOOD] ? args->text[OPT_FLOOD] : "actor";
+    run->flood_type = strcmp(flood, "type") == 0;
+    if (!run->flood_type && strcmp(flood, "actor") != 0) {
+        cli_complain("--flood is type or actor, not '%s'", flood);
+        return CLI_USAGE;
+    }
     run->body = (uint32_t)body;
     run->state = (uint32_t)state;
     run->threads = (uint32_t)threads;
@@ -244,6 +251,8 @@ static void put_options(bench *run)
         bench_put_uint(run, "threads", run->threads);
     if (open || crowd)
         bench_put_uint(run, "pending", run->pending);
+    if (crowd)
+        bench_put_text(run, "flood", run->flood_type ? "type" : "actor");
 }
 
 static void print(bench *run)

@@ -24,6 +24,9 @@ static const cli_column fields[] = {
     { "waiting", "waiting", CLI_AS_ID },
     { "running", "running", CLI_AS_ID },
     { "alarms", "alarms", CLI_AS_ID },
+    { "dirty", "dirty", CLI_AS_ID },
+    { "flushed", "flushed", CLI_AS_ID },
+    { "flushes failed", "flush_failed", CLI_AS_ID },
     { "dead", "dead_total", CLI_AS_ID },
     { "residents", "residents", CLI_AS_ID },
     { "resident size", "resident_bytes", CLI_AS_BYTES },
@@ -37,6 +40,7 @@ static const cli_column fields[] = {
     { "map", "map_bytes", CLI_AS_BYTES },
     { "disk free", "disk_free_bytes", CLI_AS_BYTES },
     { "full", "full", CLI_AS_TEXT },
+    { "limits", "limits", CLI_AS_JSON },
     { "rows", "tables", CLI_AS_JSON },
 };
 

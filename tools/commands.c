@@ -24,7 +24,7 @@ const cli_option cli_options[OPTIONS] = {
     [OPT_YES] = { "yes", 0, CLI_FLAG, NULL, "do not ask, do it" },
     [OPT_DRY_RUN] = { "dry-run", 0, CLI_FLAG, NULL, "only say what would be done" },
     [OPT_REASON] = { "reason", 0, CLI_TEXT, "TEXT", "why, for those who look later" },
-    [OPT_RATE] = { "rate", 0, CLI_PER_SECOND, "N/s", "no faster than this [500/s]" },
+    [OPT_RATE] = { "rate", 0, CLI_PER_SECOND, "N/s", "no faster than this [requeue: 500/s]" },
     [OPT_KEEP_ATTEMPTS] = { "keep-attempts", 0, CLI_FLAG, NULL, "tries used stay used" },
     [OPT_ALL] = { "all", 0, CLI_FLAG, NULL, "everything" },
     [OPT_KIND] = { "kind", 0, CLI_TEXT, "WORD", "the message's kind" },
@@ -36,6 +36,8 @@ const cli_option cli_options[OPTIONS] = {
     [OPT_THREADS] = { "threads", 0, CLI_NUMBER, "N", "senders [1]" },
     [OPT_PENDING] = { "pending", 0, CLI_NUMBER, "N", "messages that wait [10000000]" },
     [OPT_SECONDS] = { "seconds", 0, CLI_DURATION, "N", "how long to measure [10]" },
+    [OPT_FLOOD] = { "flood", 0, CLI_TEXT, "type|actor", "whose messages are the crowd [actor]" },
+    [OPT_TO] = { "to", 0, CLI_TEXT, "DIR", "the new store" },
     [OPT_SHARDS] = { "shards", 0, CLI_NUMBER, "N", "shards of the engine [one a core]" },
 };
 
@@ -108,6 +110,38 @@ const cli_command cli_commands[] = {
       .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_KEEP_ATTEMPTS, OPT_REASON, OPT_DRY_RUN,
                    OPT_YES, OPTIONS },
       .run = cmd_requeue },
+    { .name = "purge",
+      .operands = "[ID ...]",
+      .most = -1,
+      .summary = "dead: gone for ever",
+      .more = "The only command that destroys: it always asks, or wants --yes. Each batch is on disk\n"
+              "before the next begins, so an interrupted run can be repeated.",
+      .examples = "holdfast purge 4711\n"
+                  "holdfast purge --where 'status = dead and type = order' --dry-run\n"
+                  "holdfast purge --where 'status = dead' --limit 1000 --reason 'test data' --yes\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
+      .run = cmd_purge },
+    { .name = "cancel",
+      .operands = "[ID ...]",
+      .most = -1,
+      .summary = "waiting: dead, `cancelled`; running: asked to stop",
+      .more = "Never begun afterwards; steps that were begun are undone first. Without an engine the\n"
+              "message is marked, and the next engine buries it when its turn comes.",
+      .examples = "holdfast cancel 4711 --reason 'ordered twice'\n"
+                  "holdfast cancel --where 'actor = mail/7 and status = retrying' --dry-run\n"
+                  "holdfast cancel --where 'type = mail' --yes\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
+      .run = cmd_cancel },
+    { .name = "undo",
+      .operands = "[ID ...]",
+      .most = -1,
+      .summary = "undo the steps of dead messages",
+      .more = "Last begun first, by the type's own undo; then the message is dead again. One that\n"
+              "began no step is unchanged.",
+      .examples = "holdfast undo 4711\n"
+                  "holdfast undo --where 'status = dead and type = order' --yes\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
+      .run = cmd_undo },
     { .name = "pause",
       .operands = "TYPE[/KEY] | --all",
       .most = 1,
@@ -126,6 +160,44 @@ const cli_command cli_commands[] = {
                   "holdfast resume --all\n",
       .options = { OPT_ALL, OPT_DRY_RUN, OPTIONS },
       .run = cmd_resume },
+    { .name = "verify",
+      .operands = "",
+      .summary = "every checksum, every page and every rule of a store",
+      .more = "Reads the whole data file; a living engine is not disturbed. Each finding is a line;\n"
+              "exit code 5 if there is one. Nothing is changed.",
+      .examples = "holdfast verify -d /var/lib/shop\n"
+                  "holdfast verify -d backup --json\n",
+      .options = { OPTIONS },
+      .run = cmd_verify },
+    { .name = "backup",
+      .operands = "FILE|-",
+      .least = 1,
+      .most = 1,
+      .summary = "one moment of a store into a file, while its engine runs on",
+      .more = "Compressed, with a checksum; read back before it has its name. `-` is stdout.",
+      .examples = "holdfast backup -d /var/lib/shop /backup/shop.hfb\n"
+                  "holdfast backup -d /var/lib/shop - --quiet\n",
+      .options = { OPTIONS },
+      .run = cmd_backup },
+    { .name = "restore",
+      .operands = "FILE|-",
+      .least = 1,
+      .most = 1,
+      .summary = "a backup into a new store",
+      .more = "Messages of the backup keep their ids and keys; what the new store sends gets new\n"
+              "ones. Nothing is at DIR until all of the backup has been checked.",
+      .examples = "holdfast restore /backup/shop.hfb --to /var/lib/shop\n",
+      .options = { OPT_TO, OPTIONS },
+      .run = cmd_restore },
+    { .name = "compact",
+      .operands = "",
+      .summary = "give freed pages back to the file system",
+      .more = "No engine may have the store. It is written anew beside itself and exchanged in one\n"
+              "step; with --to it goes to another disk, and the old one stays as it is.",
+      .examples = "holdfast compact -d /var/lib/shop\n"
+                  "holdfast compact -d /var/lib/shop --to /mnt/larger/shop\n",
+      .options = { OPT_TO, OPTIONS },
+      .run = cmd_compact },
     { .name = "bench",
       .operands = "tell|state|wait|open|memory|crowd|disk",
       .least = 1,
@@ -139,9 +211,10 @@ const cli_command cli_commands[] = {
                   "holdfast bench open --pending 10000000\n"
                   "holdfast bench memory --actors 1000000\n"
                   "holdfast bench crowd --pending 10000000\n"
+                  "holdfast bench crowd --flood type --pending 1000000\n"
                   "holdfast bench disk\n",
       .options = { OPT_BODY, OPT_STATE, OPT_ACTORS, OPT_THREADS, OPT_PENDING, OPT_SECONDS,
-                   OPT_SHARDS, OPTIONS },
+                   OPT_SHARDS, OPT_FLOOD, OPTIONS },
       .run = cmd_bench },
     { .name = NULL },
 };

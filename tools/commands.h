@@ -12,8 +12,15 @@ int cmd_actor(struct cli_context *context);
 int cmd_stats(struct cli_context *context);
 int cmd_send(struct cli_context *context);
 int cmd_requeue(struct cli_context *context);
+int cmd_purge(struct cli_context *context);
+int cmd_cancel(struct cli_context *context);
+int cmd_undo(struct cli_context *context);
 int cmd_pause(struct cli_context *context);
 int cmd_resume(struct cli_context *context);
+int cmd_verify(struct cli_context *context);
+int cmd_backup(struct cli_context *context);
+int cmd_restore(struct cli_context *context);
+int cmd_compact(struct cli_context *context);
 int cmd_bench(struct cli_context *context);
 
 #endif

@@ -81,13 +81,20 @@ static int say_source(void *user, hf_bytes row)
     return HF_OK;
 }
 
-int cli_store_open(cli_context *context)
+int cli_store_path(cli_context *context)
 {
     context->path = cli_text(&context->args, OPT_STORE, getenv("HOLDFAST_STORE"));
-    if (context->path == NULL || *context->path == 0) {
-        cli_complain("which store? Name it with -d DIR or in HOLDFAST_STORE");
-        return CLI_USAGE;
-    }
+    if (context->path != NULL && *context->path != 0)
+        return CLI_OK;
+    cli_complain("which store? Name it with -d DIR or in HOLDFAST_STORE");
+    return CLI_USAGE;
+}
+
+int cli_store_open(cli_context *context)
+{
+    int code = cli_store_path(context);
+    if (code != CLI_OK)
+        return code;
     uint64_t wait_ms = cli_number(&context->args, OPT_WAIT, WAIT_MS);
     if (wait_ms > HF_NEVER)
         wait_ms = HF_NEVER;

@@ -14,6 +14,9 @@ typedef struct cli_context {
     hf_store   *store; /* closed by main */
 } cli_context;
 
+/* Which store the user named: context->path. CLI_OK, or CLI_USAGE after saying so. */
+int cli_store_path(cli_context *context);
+
 /* Open the store that the user named. CLI_OK, or an exit code after saying why. */
 int cli_store_open(cli_context *context);
 

@@ -55,6 +55,8 @@ typedef enum cli_option_id {
     OPT_PENDING,
     OPT_SECONDS,
     OPT_SHARDS,
+    OPT_TO,
+    OPT_FLOOD,
     OPTIONS, /* how many there are; also ends a list */
 } cli_option_id;
 

@@ -48,7 +48,7 @@ bool cli_render_is_time(hf_bytes name)
 
 static bool is_body(hf_bytes name)
 {
-    static const char *const bodies[] = { "body", "state", "result", NULL };
+    static const char *const bodies[] = { "body", "state", "result", "progress", "key", "value", NULL };
     return one_of(name, bodies);
 }
 

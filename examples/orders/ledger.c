@@ -35,6 +35,11 @@ static const char schema[] =
     "create table notifications (key text primary key, order_id text not null, who text not null,"
     " recipient text not null, text text not null);";
 
+/* Made later than the others: by order_book.c, from the actors' states. */
+static const char book_schema[] =
+    "create table if not exists order_book (order_id text primary key, status text not null,"
+    " version integer not null)";
+
 #define STATEMENTS(X)                                                                             \
     X(FIND, "select name, price, percent from catalogue where kind = ?1 and id = ?2")             \
     X(ORDER_ADD, "insert into orders (key, order_id, customer, merchant, total, state)"           \
@@ -62,6 +67,9 @@ static const char schema[] =
       " on conflict do nothing")                                                                  \
     X(NOTE_ADD, "insert into notifications (key, order_id, who, recipient, text)"                 \
       " values (?1, ?2, ?3, ?4, ?5) on conflict (key) do nothing")                                \
+    X(BOOK_PUT, "insert into order_book (order_id, status, version) values (?1, ?2, ?3)"          \
+      " on conflict (order_id) do update set status = excluded.status, version ="                 \
+      " excluded.version where version < excluded.version")                                       \
     X(COUNT, "select count(distinct order_id), count(distinct case when state = 'paid' then"      \
       " order_id end), count(distinct order_id) - count(distinct case when state <> 'cancelled'"  \
       " then order_id end) from orders")
@@ -148,7 +156,11 @@ static bool open_database(ledger *books, const char *path, char why[LEDGER_WHY])
     if (sqlite3_exec(books->db, "pragma journal_mode = wal; pragma synchronous = full", NULL, NULL,
                      NULL))
         return fail(books->db, "open", why);
-    return fill(books->db, why) && prepare(books, why);
+    if (!fill(books->db, why))
+        return false;
+    if (sqlite3_exec(books->db, book_schema, NULL, NULL, NULL))
+        return fail(books->db, "tables", why);
+    return prepare(books, why);
 }
 
 bool ledger_open(ledger **books, const char *path, char why[LEDGER_WHY])
@@ -370,4 +382,27 @@ reply ledger_notify(ledger *books, const char *key, const char *order, const cha
                     const char *to, const char *text, char why[LEDGER_WHY])
 {
     return once(books, NOTE_ADD, &(ledger_values){ .text = { key, order, who, to, text } }, why);
+}
+
+reply ledger_keep_book(ledger *books, const book_row *rows, size_t count, char why[LEDGER_WHY])
+{
+    reply answer = REPLY_OK;
+
+    pthread_mutex_lock(&books->lock);
+    if (sqlite3_exec(books->db, "begin immediate", NULL, NULL, NULL)) {
+        fail(books->db, "begin", why);
+        answer = REPLY_FAILED;
+    }
+    for (size_t i = 0; i < count && answer == REPLY_OK; i++) {
+        ledger_values values = { { rows[i].order, rows[i].status }, { rows[i].version }, 1, 3 };
+        answer = change(books, BOOK_PUT, &values, why);
+    }
+    if (answer == REPLY_OK && sqlite3_exec(books->db, "commit", NULL, NULL, NULL)) {
+        fail(books->db, "commit", why);
+        answer = REPLY_FAILED;
+    }
+    if (answer != REPLY_OK)
+        sqlite3_exec(books->db, "rollback", NULL, NULL, NULL);
+    pthread_mutex_unlock(&books->lock);
+    return answer;
 }

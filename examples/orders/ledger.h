@@ -9,6 +9,7 @@
 #define ORDERS_LEDGER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { LEDGER_WHY = 256, LEDGER_ID = 64 };
@@ -72,6 +73,15 @@ reply ledger_refund(ledger *books, const char *key, const char *of, char why[LED
 /* who: "customer" or "merchant". */
 reply ledger_notify(ledger *books, const char *key, const char *order, const char *who,
                     const char *to, const char *text, char why[LEDGER_WHY]);
+
+/* How an order stands, as its actor says; status "": it says nothing any more. Rows are
+ * only replaced by newer versions. One transaction. */
+typedef struct book_row {
+    const char *order;
+    char        status[16];
+    int64_t     version;
+} book_row;
+reply ledger_keep_book(ledger *books, const book_row *rows, size_t count, char why[LEDGER_WHY]);
 
 /* The catalogue that ships with the program, as SQL; see catalogue.c. */
 extern const char catalogue_sql[];

@@ -11,6 +11,7 @@
  * The main thread reads and waits; orders run on --workers threads of their
  * type, the tally on a shard. */
 #include "examples/orders/order.h"
+#include "examples/orders/order_book.h"
 #include "examples/orders/orders_input.h"
 #include "examples/orders/orders_options.h"
 #include "examples/orders/shop.h"
@@ -20,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLICE_MS = 200, EXIT_INTERRUPTED = 130 };
+enum { SLICE_MS = 200, CLOSE_MS = 10000, EXIT_INTERRUPTED = 130 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -104,7 +105,8 @@ static int open_engine(hf_engine **engine, const orders_options *options, order_
     const hf_type types[] = {
         { .name = "order", .handle = order_handle, .undo = order_undo, .failed = order_failed,
           .threads = options->workers, .tries = options->tries, .retry_ms = options->retry_ms,
-          .retry_ms_max = options->retry_max_ms, .strikes = HF_NEVER, .user = shop },
+          .retry_ms_max = options->retry_max_ms, .strikes = HF_NEVER, .user = shop,
+          .flush = order_book_write },
         { .name = "tally", .handle = tally_handle, .strikes = HF_NEVER, .user = shop },
         { 0 },
     };
@@ -252,7 +254,8 @@ static int work(const orders_options *options, order_shop *shop, int input)
         return 1;
     }
     code = run(engine, options, shop, input);
-    err = hf_close(engine, HF_NEVER);
+    while ((err = hf_close(engine, CLOSE_MS)) == HF_ETIMEDOUT)
+        ; /* turns end; what cannot be written into the book is the next time */
     if (err) {
         fprintf(stderr, "orders: closing: %s: %s\n", hf_strerror(err), hf_detail());
         code = 1;

@@ -1,10 +1,10 @@
 /* cli_shop.c - a small engine for tests of the tool: cli_shop STORE.
  *
- * Type `order` counts in its state, as msgpack {"n": count}; a message of kind
- * `bad` is buried until the file STORE.mended exists, one of kind `flaky` fails
- * until then, one of kind `stall` lasts until then, on its shard. Type `slow` has
- * a thread; its turns last until they are told to stop and the file exists. Says
- * "ready", and closes when stdin ends. */
+ * Type `order` counts in its state, as msgpack {"n": count}, and keeps the same in its
+ * row `last`, order/2 beside one of bytes; a message of kind `bad` is buried until the
+ * file STORE.mended exists, one of kind `flaky` fails until then, one of kind `stall`
+ * lasts until then, on its shard. Type `slow` has a thread; its turns last until they
+ * are told to stop and the file exists. Says "ready", and closes when stdin ends. */
 #include "engine/holdfast.h"
 
 #include <stdio.h>
@@ -44,13 +44,16 @@ static int handle(hf_turn *turn, const hf_message *msg)
         memcpy(state, found.data, sizeof state);
     state[3]++; /* a test stays below 128 */
     hf_save(turn, hf_view(state, sizeof state));
+    hf_put(turn, hf_str("last"), hf_view(state, sizeof state));
+    if (strcmp(msg->to, "order/2") == 0)
+        hf_put(turn, hf_view("\x01\xff", 2), hf_str("two bytes"));
     return HF_OK;
 }
 
 int main(int argc, char **argv)
 {
     const hf_type types[] = {
-        { .name = "order", .handle = handle, .retry_ms = 3600000, .strikes = HF_NEVER,
+        { .name = "order", .handle = handle, .version = 3, .retry_ms = 3600000, .strikes = HF_NEVER,
           .stuck_ms = 300 },
         { .name = "slow", .handle = handle_slow, .threads = 1, .strikes = HF_NEVER,
           .stuck_ms = 300 },

@@ -85,6 +85,8 @@ grep -q "process $pid" second || fail "does not name who has it: $(cat second)"
 must '"id":' send order/1 '{"qty":1}' --kind place --json
 soon '"state":{"n":1}' actor order/1 --json
 must '"why":"nothing"' actor order/1 --json
+must '"state_version":3' actor order/1 --json
+must '{"key":"last","value_bytes":4,"value":{"n":1}}' actor order/1 --json
 must '"source":"engine"' stats --json
 exits 3 actor order/none
 exits 3 show 18446744073709551615
@@ -116,6 +118,9 @@ must 'the bank' actor order/2
 must '"reason":"the bank"' ls --json
 must '"paused":true' resume order --json
 soon '"state":{"n":1}' actor order/2 --json
+must '"key":{"$hex":"01ff"},"value_bytes":9,"value":{"$text":"two bytes"}' actor order/2 --json
+must '0x01ff   9 B  two bytes' actor order/2
+must 'last     4 B  {"n":1}' actor order/2
 exits 3 resume order
 
 # ---- Live: a retry that is due much later goes on when requeued

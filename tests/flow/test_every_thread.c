@@ -13,26 +13,27 @@
 #include <time.h>
 
 enum { OUTSIDE, ON_SHARD, ON_POOL, IN_FAILED, IN_CALLBACK, IN_LOG, IN_EACH, PLACES };
-enum { TELL, MAIL, POST, SYNC, DRAIN, PAUSE, RESUME, CLOSE, STAT, QUERY, REQUEUE, CALLS };
+enum { TELL, MAIL, POST, SYNC, DRAIN, PAUSE, RESUME, CLOSE, STAT, QUERY, REQUEUE, ASK, PEEK, CALLS };
 
 #define ANY      1000   /* whatever it says, it says it */
 #define NO       HF_EDEADLOCK
 #define NOTFOUND HF_ENOTFOUND
 
 static const char *const call_names[CALLS] = { "tell", "mail", "post", "sync", "drain", "pause",
-                                               "resume", "close", "stat", "query", "requeue" };
+                                               "resume", "close", "stat", "query", "requeue",
+                                               "ask", "peek" };
 static const char *const place_names[PLACES] = { "outside", "shard", "pool", "failed", "callback",
                                                  "log", "each" };
 
 static const int wanted[PLACES][CALLS] = {
-    /*               tell mail post sync drain pause resume close stat query requeue */
-    [OUTSIDE]     = { 0,  0,   0,   0,   ANY,  0,    0,     ANY,  0,   0,    NOTFOUND },
-    [ON_SHARD]    = { NO, NO,  0,   NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY },
-    [ON_POOL]     = { 0,  0,   0,   0,   NO,   NO,   0,     NO,   0,   0,    NOTFOUND },
-    [IN_FAILED]   = { NO, NO,  0,   NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY },
-    [IN_CALLBACK] = { NO, NO,  0,   NO,  NO,   NO,   ANY,   NO,   0,   0,    NOTFOUND },
-    [IN_LOG]      = { NO, NO,  NO,  NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY },
-    [IN_EACH]     = { 0,  0,   0,   0,   ANY,  0,    0,     ANY,  0,   0,    NOTFOUND },
+    /*               tell mail post sync drain pause resume close stat query requeue   ask peek */
+    [OUTSIDE]     = { 0,  0,   0,   0,   ANY,  0,    0,     ANY,  0,   0,    NOTFOUND,  0,  0 },
+    [ON_SHARD]    = { NO, NO,  0,   NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY,       0,  0 },
+    [ON_POOL]     = { 0,  0,   0,   0,   NO,   NO,   0,     NO,   0,   0,    NOTFOUND,  0,  0 },
+    [IN_FAILED]   = { NO, NO,  0,   NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY,       0,  0 },
+    [IN_CALLBACK] = { NO, NO,  0,   NO,  NO,   NO,   ANY,   NO,   0,   0,    NOTFOUND,  0,  0 },
+    [IN_LOG]      = { NO, NO,  NO,  NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY,       NO,  NO },
+    [IN_EACH]     = { 0,  0,   0,   0,   ANY,  0,    0,     ANY,  0,   0,    NOTFOUND,  0,  0 },
 };
 
 static hf_engine  *engine;
@@ -69,6 +70,13 @@ static int requeue_nobody(hf_store *s)
     return hf_requeue(s, UINT64_MAX - 7);
 }
 
+static void note_nothing(void *user, int err, hf_bytes answer)
+{
+    (void)user;
+    (void)err;
+    (void)answer;
+}
+
 static int call_one(int call)
 {
     hf_stats stats = HF_STATS;
@@ -83,6 +91,8 @@ static int call_one(int call)
     case RESUME: return hf_resume(engine, "quiet/9");
     case STAT:   return hf_stat(engine, &stats);
     case QUERY:  return with_store(ask_stats);
+    case ASK:    return hf_ask(engine, letter, 10000, note_nothing, NULL);
+    case PEEK:   return hf_peek(engine, "quiet/1", note_nothing, NULL);
     default:     return with_store(requeue_nobody);
     }
 }

@@ -24,7 +24,11 @@ static void check_fields(const hf_entry *e, const uint8_t *at, size_t size)
     FUZZ_CHECK(fuzz_within(e->times, at, size));
     FUZZ_CHECK(e->times.len <= HF_TIMES_MAX * 8 && e->times.len % 8 == 0);
     check_text(e->to, e->to_len, HF_ADDRESS_MAX, at, size);
-    check_text(e->name, e->name_len, HF_NAME_MAX, at, size);
+    bool row = e->op == HF_OP_PUT || e->op == HF_OP_DROP;
+    check_text(e->name, e->name_len, row ? HF_ROW_NAME_MAX : HF_NAME_MAX, at, size);
+    check_text(e->answer, e->answer_len, HF_NAME_MAX, at, size);
+    check_text(e->dedupe, e->dedupe_len, HF_NAME_MAX, at, size);
+    FUZZ_CHECK(e->urgency <= 9 && e->version <= UINT8_MAX);
     check_text(e->error, e->error_len, HF_ERROR_MAX, at, size);
     check_text(e->from, e->from_len, HF_ADDRESS_MAX, at, size);
     if (e->op == HF_OP_DONE)
@@ -44,6 +48,10 @@ static void check_same(const hf_entry *a, const hf_entry *b)
     FUZZ_CHECK(a->sent == b->sent && a->died == b->died && a->generation == b->generation);
     FUZZ_CHECK(a->attempt == b->attempt && a->phase == b->phase && a->err == b->err);
     FUZZ_CHECK(a->cause == b->cause && a->reason == b->reason);
+    FUZZ_CHECK(a->expires == b->expires && a->about == b->about && a->ask == b->ask);
+    FUZZ_CHECK(a->join == b->join && a->urgency == b->urgency && a->version == b->version);
+    FUZZ_CHECK(same_text(a->answer, a->answer_len, b->answer, b->answer_len));
+    FUZZ_CHECK(same_text(a->dedupe, a->dedupe_len, b->dedupe, b->dedupe_len));
     FUZZ_CHECK(fuzz_same(a->data, b->data) && fuzz_same(a->times, b->times));
     FUZZ_CHECK(same_text(a->to, a->to_len, b->to, b->to_len));
     FUZZ_CHECK(same_text(a->name, a->name_len, b->name, b->name_len));
@@ -83,6 +91,11 @@ static void check_row(hf_table table, const uint8_t *entry, size_t size, uint64_
     hf_put64(buf.bytes + 1, 77);
     memcpy(buf.bytes + 9, entry, size);
     hf_bytes value = hf_row_seal(&buf, 8 + size, table, hf_key_bytes(&key));
+    if (entry[1] & HF_ENTRY_SHARES) { /* a row stands alone */
+        FUZZ_CHECK(hf_row_message(table, hf_key_bytes(&key), value, &is) == HF_ECORRUPT);
+        hf_rowbuf_done(&buf);
+        return;
+    }
     FUZZ_CHECK(hf_row_message(table, hf_key_bytes(&key), value, &is) == HF_OK);
     FUZZ_CHECK(hf_entry_decode(entry, size, &was) == size);
     if (table == HF_IN_INBOX)
@@ -132,15 +145,17 @@ static void check_made(const uint8_t *data, size_t size)
 {
     source s = { data, size };
     hf_entry e = { .op = (uint8_t)(1 + take(&s) % (HF_OPS - 1)), .hash = take(&s) }, back;
-    size_t len[6];
-    char *text[6];
-    static const size_t most[6] = { HF_ADDRESS_MAX - 1, HF_NAME_MAX, 4096, HF_ERROR_MAX,
-                                    HF_ADDRESS_MAX, HF_TIMES_MAX * 8 };
-    for (int i = 0; i < 6; i++)
+    enum { TEXTS = 8 };
+    size_t len[TEXTS];
+    char *text[TEXTS];
+    static const size_t most[TEXTS] = { HF_ADDRESS_MAX - 1, HF_NAME_MAX, 4096, HF_ERROR_MAX,
+                                        HF_ADDRESS_MAX, HF_TIMES_MAX * 8, HF_NAME_MAX,
+                                        HF_NAME_MAX };
+    for (int i = 0; i < TEXTS; i++)
         text[i] = take_text(&s, most[i], &len[i]);
     if (!len[0] || !text[0][0])
         (void)strcpy(text[0] = realloc(text[0], 2), "t"), len[0] = 1;
-    e.to = e.name = e.error = e.from = "";
+    e.to = e.name = e.error = e.from = e.answer = e.dedupe = "";
     if (e.op == HF_OP_DONE) {
         e.count = (uint32_t)take(&s);
     } else {
@@ -155,13 +170,17 @@ static void check_made(const uint8_t *data, size_t size)
         e.died = take(&s), e.generation = take(&s), e.attempt = (uint32_t)take(&s);
         e.phase = (uint32_t)take(&s), e.err = (int)(uint32_t)take(&s);
         e.cause = (uint32_t)take(&s), e.reason = (uint32_t)take(&s);
+        e.expires = take(&s), e.about = take(&s), e.ask = take(&s), e.join = take(&s);
+        e.urgency = (uint32_t)take(&s) % 10, e.version = (uint8_t)take(&s);
+        e.answer = text[6], e.answer_len = (uint32_t)len[6];
+        e.dedupe = text[7], e.dedupe_len = (uint32_t)len[7];
     }
     uint8_t *bytes = malloc(hf_entry_size(&e));
     FUZZ_CHECK(bytes && hf_entry_encode(&e, bytes) == hf_entry_size(&e));
     FUZZ_CHECK(hf_entry_decode(bytes, hf_entry_size(&e), &back) == hf_entry_size(&e));
     check_same(&e, &back);
     free(bytes);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < TEXTS; i++)
         free(text[i]);
 }
 

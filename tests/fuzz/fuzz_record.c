@@ -6,12 +6,13 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_seal.h"
 
-#include "storage/entry.h"
+#include "storage/sharing.h"
 
 /* As replay does: all entries, one behind the other. True: each can be read. */
 static bool walk(const uint8_t *record, const hf_record_head *head)
 {
-    const uint8_t *at = record + hf_record_entries_at(head->runs), *end = record + head->size;
+    const uint8_t *first = record + hf_record_entries_at(head->runs), *end = record + head->size;
+    const uint8_t *at = first;
     for (uint32_t i = 0; i < head->count; i++) {
         hf_entry e;
         size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
@@ -19,6 +20,9 @@ static bool walk(const uint8_t *record, const hf_record_head *head)
             return false;
         FUZZ_CHECK(size <= (size_t)(end - at));
         FUZZ_CHECK(fuzz_within(e.data, at, size));
+        if (!hf_sharing_resolve(first, at, &e))
+            return false;
+        FUZZ_CHECK(fuzz_within(e.data, first, (size_t)(end - first)));
         at += size;
     }
     return true;

@@ -136,7 +136,8 @@ static int see_entry(void *user, const hf_entry *e)
 static int look(void)
 {
     static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE, HF_IN_ALARM_NAMES, HF_IN_DEAD,
-                                       HF_IN_STEPS, HF_IN_PAUSES };
+                                       HF_IN_STEPS, HF_IN_PAUSES, HF_IN_ROWS, HF_IN_DEDUPE,
+                                       HF_IN_TOPICS };
     seen s = { 0 };
     int err = hf_view_open(&s.view, disk);
     if (err)

@@ -16,7 +16,7 @@ check() { # DIR: prints every wrong arrow, fails if there was one
         -name '*.[ch]' -o -name '*.cpp' | sort | xargs awk '
     function wrong(why) { printf "%s:%d: %s: %s\n", FILENAME, FNR, $0, why; bad = 1 }
     function is_public(name) {
-        return name ~ /^(engine\/holdfast|engine\/holdfast_msgpack|recovery\/holdfast_recovery)\.h$/
+        return name ~ /^(engine\/holdfast|engine\/holdfast_msgpack|engine\/holdfast_test|recovery\/holdfast_recovery)\.h$/
     }
     FNR == 1 { folder = FILENAME; sub(/\/.*/, "", folder) }
     /^[ \t]*#[ \t]*include[ \t]*</ {
@@ -39,7 +39,7 @@ check() { # DIR: prints every wrong arrow, fails if there was one
         sub(/".*/, "", name)
         target = name; if (!sub(/\/.*/, "", target)) target = ""
         if (target == "") {
-            if (name !~ /^holdfast(_msgpack|_recovery)?\.h$/ || !(is_public(FILENAME) ||
+            if (name !~ /^holdfast(_msgpack|_recovery|_test)?\.h$/ || !(is_public(FILENAME) ||
                 folder ~ /^(tools|examples)$/ || FILENAME ~ /^tests\/house\/consumer\//))
                 wrong("written from the root of the tree: folder/name.h")
         } else if (is_public(FILENAME))
@@ -82,6 +82,9 @@ plant 0 storage/a.c '#include "engine/holdfast.h"'
 plant 0 storage/store.c '#include <lmdb.h>'
 plant 0 tools/a.c '#include "recovery/holdfast_recovery.h"'
 plant 0 tools/a.c '#include <holdfast.h>'
+plant 0 engine/a.c '#include "engine/holdfast_test.h"'
+plant 0 engine/holdfast_test.h '#include "holdfast.h"'
+plant 1 engine/holdfast_test.h '#include "engine/a.h"'
 plant 1 engine/a.c '#include <holdfast.h>'
 plant 0 examples/a.c '#include "holdfast.h"'
 plant 0 examples/a.c '#include <holdfast.h>'

@@ -17,6 +17,8 @@ static const hf_message order = {
     .attempt = 5,
     .due = UINT64_C(1772360430456), /* 2026-03-01T10:20:30.456Z */
     .error = "payment \"late\"",
+    .sent = 1000,
+    .body = { "\x84\xa5total\x64\xa1" "a\x81\xa1" "b\x92\xff\xa1" "x\xa2on\xc3\xa4void\xc0", 27 },
 };
 
 static bool selects(const char *text, uint64_t died)
@@ -37,12 +39,25 @@ static void test_selects(void **state)
         "error = \"payment \\\"late\\\"\"", "error = 'payment \"late\"'",
         "due = 1772360430456", "due = 2026-03-01", "due = 2026-03-01T10:20:30Z",
         "due = 2026-03-01T10:20:30.456Z", "  type = order\tand\n status = dead and id = 4711 ",
-        "died = 7",
+        "died = 7", "type != orders", "attempts >= 5", "attempts > 4", "attempts <= 5",
+        "attempts < 6", "attempts in (1, 5)", "type in (a,order)", "not type = a",
+        "not (type = a or status = held)", "type = a or status = dead", "error ~ late",
+        "(type = a or type = order) and (status = dead)", "urgency = 0",
+        "type = order or type = a and status = held", "sent < 2026-03-01", "age > 1h30m",
+        "due > 2026-02-28", "due >= 2026-03-01", "due <= 2026-03-01", "due < 2026-03-02",
+        "body.total >= 100", "body.total = 100", "body.total=100.0", "body.a.b[1] = x",
+        "body.a.b[0] < 0", "body.on = true", "body.none != 1", "not body.none = 1",
+        "body.total in (1,100)", "body.a.b[1] ~ x", "body.void = null",
     };
     static const char *const no[] = {
         "id = 4712", "type = orders", "type = orde", "actor = order/42", "kind = ''",
         "status = waiting", "attempts = 4", "from = ''", "error = payment",
         "due = 2026-03-02", "due = 2026-02-28", "due = 2026-03-01T10:20:31Z",
+        "attempts != 5", "attempts > 5", "attempts < 5", "attempts in (1,2)", "not status = dead",
+        "type = a or status = held", "(type = a or type = order) and status = held",
+        "age < 1h", "sent > 2026-03-01", "due > 2026-03-01", "due < 2026-03-01", "error ~ x",
+        "body.total < 100", "body.none = 1", "body.none < 1", "body.a.b[2] = x", "body.a = x",
+        "body.total = x", "body[0] = 1", "body.total.x = 1", "not (type = order or type = a)",
         "due = 2026-03-01T10:20:30.457Z", "type = order and status = held", "died = 8",
     };
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
@@ -74,7 +89,7 @@ static void test_complains(void **state)
         { "status =", 8, "value" },
         { "status = ", 9, "value" },
         { "status = and", 9, "value" },
-        { "status == dead", 8, "'='" },
+        { "status == dead", 8, "quotes" },
         { "attempts = >5", 11, "quotes" },
         { "status = deed", 9, "waiting" },
         { "id = 12x", 5, "number" },
@@ -85,12 +100,29 @@ static void test_complains(void **state)
         { "due = 2026-03-01T10:20:30ZZ", 6, "time" },
         { "error = \"late", 8, "closing" },
         { "error = 'a'b", 11, "space" },
-        { "type = a or type = b", 9, "'and'" },
         { "type = a b", 9, "'and'" },
         { "type = a and", 12, "field" },
         { "type = a and and", 13, "'and'" },
         { "type = a andtype = b", 9, "'and'" },
-        { "error != late", 6, "'='" },
+        { "error ! late", 6, "'!='" },
+        { "attempts ~ 5", 9, "texts" },
+        { "status < dead", 7, "'in'" },
+        { "type in a", 8, "'('" },
+        { "type in (a b)", 11, "','" },
+        { "type in (a,", 11, "value" },
+        { "type in (a", 10, "')'" },
+        { "(type = a", 9, "')'" },
+        { "type = a)", 8, "quotes" },
+        { "not", 3, "field" },
+        { "type = a or", 11, "field" },
+        { "type = a or or", 12, "'or'" },
+        { "age > 5", 6, "5m" },
+        { "age > 5w", 6, "5m" },
+        { "body = 1", 4, "body.NAME" },
+        { "body. = 1", 5, "missing" },
+        { "body.a[x] = 1", 7, "missing" },
+        { "body.a[1 = 1", 8, "']'" },
+        { "urgency = high", 10, "number" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         size_t column = 99;
@@ -129,6 +161,19 @@ static void test_fixes(void **state)
     assert_memory_equal(text.data, "order", 5);
     assert_false(hf_where_fixes(where, HF_BY_ACTOR, &text, &number));
     assert_false(hf_where_fixes(where, HF_BY_DUE, &text, &number));
+    hf_where_free(where);
+    /* Only what nothing can be selected without. */
+    static const char *const loose[] = { "type = a or type = b", "not type = a", "type != a",
+                                         "type in (a, b)", "type ~ a",
+                                         "id = 1 and (type = a or id = 2)" };
+    for (size_t i = 0; i < sizeof loose / sizeof *loose; i++) {
+        assert_int_equal(hf_where_parse(&where, loose[i], NULL), HF_OK);
+        assert_false(hf_where_fixes(where, HF_BY_TYPE, &text, &number));
+        hf_where_free(where);
+    }
+    assert_int_equal(hf_where_parse(&where, "(type in (a)) and not id = 1", NULL), HF_OK);
+    assert_true(hf_where_fixes(where, HF_BY_TYPE, &text, &number));
+    assert_false(hf_where_fixes(where, HF_BY_ID, &text, &number));
     hf_where_free(where);
     assert_false(hf_where_fixes(NULL, HF_BY_TYPE, &text, &number));
 }

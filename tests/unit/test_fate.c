@@ -146,7 +146,21 @@ static void test_alarm(void **state)
     facts_done(&f);
     send(); /* so that positions go on */
     uint64_t due = alarm_fact(HF_OP_DUE, 0, first);
+    found = fate(HF_IN_ALARM_NAMES, 0); /* its message waits: the row stays, without a time */
+    assert_true(found.verdict == HF_FATE_PUT && found.due == 0 && found.generation == first);
+    store(found);
+    found = fate(HF_IN_ALARM_NAMES, 0); /* the same again */
+    assert_true(found.verdict == HF_FATE_PUT && found.due == 0 && found.generation == first);
+    facts_done(&f);
+    send();
+    alarm_fact(HF_OP_ACK, 0, first + 1); /* the message of another setting ended */
+    assert_int_equal(fate(HF_IN_ALARM_NAMES, 0).verdict, HF_FATE_NONE);
+    alarm_fact(HF_OP_ACK, 0, first);
     assert_int_equal(fate(HF_IN_ALARM_NAMES, 0).verdict, HF_FATE_GONE);
+    facts_done(&f);
+    for (int i = 0; i < 5; i++)
+        send();
+    due = alarm_fact(HF_OP_DUE, 0, first);
     stored_len = 0; /* the same again, with the row gone already */
     assert_int_equal(fate(HF_IN_ALARM_NAMES, 0).verdict, HF_FATE_NONE);
     uint64_t second = alarm_fact(HF_OP_ALARM, 9, 0);

@@ -26,7 +26,8 @@ static int add_row(void *user, hf_bytes key, hf_bytes payload)
 static uint64_t sum_of(core *c)
 {
     static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE, HF_IN_ALARM_NAMES, HF_IN_DEAD,
-                                       HF_IN_STEPS, HF_IN_PAUSES };
+                                       HF_IN_STEPS, HF_IN_PAUSES, HF_IN_ROWS, HF_IN_DEDUPE,
+                                       HF_IN_TOPICS };
     hf_view_of *view;
     uint64_t sum = 7;
     CORE_OK(hf_view_open(&view, c->disk));

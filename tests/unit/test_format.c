@@ -218,6 +218,22 @@ static void write_facts(core *c)
     hf_segment_done(&s);
 }
 
+/* 11: a state of a later form, 12: a row of the actor's own table, 13: one that is gone. */
+static void write_rows(core *c)
+{
+    hf_segment s = { .shard = HF_FACTS };
+    hf_group   group = { 0 };
+    hf_entry   e = named(c, HF_OP_SAVE, "", "sent");
+    e.version = 2;
+    add(&s, c, e);
+    add(&s, c, named(c, HF_OP_PUT, "uline/1", "two pencils"));
+    add(&s, c, named(c, HF_OP_DROP, "uline/2", ""));
+    CORE_OK(hf_group_add(&group, &s));
+    CORE_OK(hf_log_append(c->log, &group));
+    hf_group_free(&group);
+    hf_segment_done(&s);
+}
+
 /* ---- Comparing */
 
 static int compare_row(hf_txn *txn, hf_table table, const char *name, const hf_key *key)
@@ -245,12 +261,12 @@ static int compare_meta(hf_txn *txn, const char *name)
 
 static int compare_log(const core *c)
 {
-    static const char *const names[] = { "record.1", "record.4" };
-    const uint64_t positions[] = { 1, 4 };
+    static const char *const names[] = { "record.1", "record.4", "record.11" };
+    const uint64_t positions[] = { 1, 4, 11 };
     int     wrong = 0;
     hf_txn *txn;
     CORE_OK(hf_txn_read(c->disk, &txn));
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         hf_key   key;
         hf_bytes value;
         hf_key_number(&key, positions[i]);
@@ -265,7 +281,7 @@ static int compare_log(const core *c)
 static int compare_tables(const core *c)
 {
     const uint64_t hash = hf_address_hash(SEED, ACTOR, strlen(ACTOR));
-    hf_entry alarm = named(c, HF_OP_ALARM, "remind", "");
+    hf_entry alarm = named(c, HF_OP_ALARM, "remind", ""), row = named(c, HF_OP_PUT, "uline/1", "");
     hf_key   key;
     hf_txn  *txn;
     CORE_OK(hf_txn_read(c->disk, &txn));
@@ -285,6 +301,8 @@ static int compare_tables(const core *c)
     wrong += compare_row(txn, HF_IN_STEPS, "steps", &key);
     hf_key_text(&key, "order");
     wrong += compare_row(txn, HF_IN_PAUSES, "pauses", &key);
+    hf_key_name(&key, &row);
+    wrong += compare_row(txn, HF_IN_ROWS, "rows", &key);
     hf_txn_abort(txn);
     return wrong;
 }
@@ -299,6 +317,7 @@ static void test_store(void **state)
     core_open(&c, path, NULL, &two);
     write_messages(&c);
     write_facts(&c);
+    write_rows(&c);
     int wrong = compare_log(&c);
     CORE_OK(hf_log_fold_all(c.log));
     wrong += compare_tables(&c);

@@ -33,7 +33,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HANG_SECONDS = 60 };
+enum { HANG_SECONDS = 60, ENOUGH_CALLS = 1000 /* of a mixed life, to have met everything */ };
 
 static struct {
     uint64_t    seed, seeds, states, ops, all, random, go_on, workers;
@@ -287,6 +287,8 @@ static void print_tally(const char *name, const tally *t)
 static bool was_worth_it(const script *by, const tally *t)
 {
     const char *lacks = NULL;
+    if (!by && t->calls < ENOUGH_CALLS)
+        return true;
     if (by ? by->folds && !t->folds : !t->folds)
         lacks = "folded";
     if (!by && !t->steps)

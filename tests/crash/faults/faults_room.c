@@ -3,7 +3,8 @@
  *     faults disk CYCLES [large | MUTANT]   a file system that is full, of us or others
  *     faults map CYCLES [large | MUTANT]    store_max is reached
  *
- * large: bodies that take several pages, which must lie side by side.
+ * large: bodies that take several pages, which must lie side by side. HF_SEED chooses
+ * the sizes.
  *
  * Happy path of a cycle: behind a pause messages are sent until several were refused
  * with HF_EFULL; the pause is lifted, everything accepted is done, nothing refused is;
@@ -28,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REFUSALS = 5, DRAIN_MS = 20000, PLACES = 4, SKIPPED = 77 };
+enum { REFUSALS = 5, DRAIN_MS = 30000, PLACES = 4, SKIPPED = 77 };
 
 /* What an actor has seen, and what it should have. */
 typedef struct sum {
@@ -196,6 +197,8 @@ int room_cycles(const char *what, uint32_t cycles, const char *mutant)
 {
     char directory[400];
     (void)snprintf(directory, sizeof directory, "%s", core_directory("room", true));
+    if (getenv("HF_SEED"))
+        dice = strtoull(getenv("HF_SEED"), NULL, 10);
     if (mutant && strcmp(mutant, "large") == 0)
         most = 12000;
     else if (mutant && !mutant_choose(mutant))

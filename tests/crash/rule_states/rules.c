@@ -1,7 +1,17 @@
 /* rules.c - the rules there are: one line each. */
 #include "tests/crash/rule_states/rules.h"
 
+extern const rule rule_alarms;
 extern const rule rule_plain;
+extern const rule rule_schedule;
+extern const rule rule_ask;
+extern const rule rule_topics;
+extern const rule rule_join;
+extern const rule rule_rows;
+extern const rule rule_limits;
+extern const rule rule_flush;
+extern const rule rule_door;
 
-const rule *const rules[] = { &rule_plain };
+const rule *const rules[] = { &rule_plain, &rule_alarms, &rule_schedule, &rule_rows, &rule_topics, &rule_join,
+                              &rule_ask, &rule_limits, &rule_flush, &rule_door };
 const unsigned    rule_count = sizeof rules / sizeof *rules;

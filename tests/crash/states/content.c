@@ -123,13 +123,24 @@ void content_message(content *c, hf_table table, const hf_entry *m, uint64_t bod
                  m->generation, m->died, steps);
 }
 
-void content_state(content *c, const char *actor, uint64_t version, size_t len, uint64_t image)
+void content_state(content *c, const char *actor, uint64_t position, uint32_t form, size_t len,
+                   uint64_t image)
 {
-    facts f = { { version, len, image }, 3 };
+    facts f = { { position, form, len, image }, 4 };
     say_text(&f, actor);
     if (add(c, HF_IN_STATE, 0, &f))
-        add_text(c, "state of %s version %" PRIu64 " image %zu:%016" PRIx64, actor, version, len,
-                 image);
+        add_text(c, "state of %s position %" PRIu64 " form %u image %zu:%016" PRIx64, actor,
+                 position, form, len, image);
+}
+
+void content_row(content *c, const char *actor, hf_bytes name, uint64_t position, size_t len,
+                 uint64_t value)
+{
+    facts f = { { position, len, value, content_hash(name.data, name.len) }, 4 };
+    say_text(&f, actor);
+    if (add(c, HF_IN_ROWS, 0, &f))
+        add_text(c, "row %016" PRIx64 " of %s position %" PRIu64 " value %zu:%016" PRIx64,
+                 f.numbers[3], actor, position, len, value);
 }
 
 void content_alarm(content *c, const char *actor, const char *name, uint64_t due,
@@ -220,10 +231,24 @@ static int other_row(walker *w, hf_bytes key, hf_bytes payload)
     if (w->table == HF_IN_STATE) {
         if (!hf_address_of_key(actor, key.data, key.len, &hash))
             return bad(w->table);
-        content_state(w->c, actor, hf_get64(bytes), payload.len - 8,
+        content_state(w->c, actor, hf_state_position(hf_get64(bytes)),
+                      hf_state_version(hf_get64(bytes)), payload.len - 8,
                       content_hash(bytes + 8, payload.len - 8));
         return HF_OK;
     }
+    if (w->table == HF_IN_ROWS || w->table == HF_IN_TOPICS) {
+        size_t type = strnlen(key.data, key.len) + 9; /* type 00 hash, the rest of the address */
+        size_t len = type < key.len ? type + strnlen((const char *)key.data + type, key.len - type)
+                                    : key.len;
+        if (len >= key.len || !hf_address_of_key(actor, key.data, len, &hash))
+            return bad(w->table);
+        content_row(w->c, actor,
+                    hf_view((const uint8_t *)key.data + len + 1, key.len - len - 1),
+                    hf_get64(bytes), payload.len - 8, content_hash(bytes + 8, payload.len - 8));
+        return HF_OK;
+    }
+    if (w->table == HF_IN_ALARM_NAMES && payload.len == head && !hf_get64(bytes))
+        return HF_OK; /* it went off: that its message waits is told by the inbox */
     if (hf_entry_decode(bytes + head, payload.len - head, &e) != payload.len - head)
         return bad(w->table);
     uint64_t body = content_hash(e.data.data, e.data.len);
@@ -262,7 +287,8 @@ static int row(void *user, hf_bytes key, hf_bytes payload)
 int content_of_view(content *c, hf_view_of *view)
 {
     static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE,  HF_IN_ALARM_NAMES,
-                                       HF_IN_DEAD,  HF_IN_PAUSES, HF_IN_STEPS };
+                                       HF_IN_DEAD,  HF_IN_PAUSES, HF_IN_STEPS,
+                                       HF_IN_ROWS,  HF_IN_TOPICS };
     walker                w = { .c = c };
     int                   err = HF_OK;
 
@@ -298,12 +324,15 @@ static int alarms_agree(hf_txn *txn)
     if (err)
         return err;
     for (err = hf_cursor_first(cursor, &key, &value); !err;
-         err = hf_cursor_next(cursor, &key, &value), alarms++) {
+         err = hf_cursor_next(cursor, &key, &value)) {
         err = hf_row_open(HF_IN_ALARM_NAMES, key, value, &payload);
         if (!err)
             err = hf_fate_alarm(payload, &due, &generation);
         if (err)
             break;
+        if (!due)
+            continue;
+        alarms++;
         hf_key_alarm(&index, due, generation);
         err = hf_row_get(txn, HF_IN_ALARMS, &index, &payload);
         if (!err && (payload.len != key.len || memcmp(payload.data, key.data, key.len)))

@@ -31,7 +31,10 @@ uint64_t content_hash(const void *bytes, size_t len); /* stands for a body */
 
 /* A row each; its line is added. Of the message: to, id, name, err, … */
 void content_message(content *c, hf_table table, const hf_entry *message, uint64_t body);
-void content_state(content *c, const char *actor, uint64_t version, size_t len, uint64_t image);
+void content_state(content *c, const char *actor, uint64_t position, uint32_t form, size_t len,
+                   uint64_t image);
+void content_row(content *c, const char *actor, hf_bytes name, uint64_t position, size_t len,
+                 uint64_t value);
 void content_alarm(content *c, const char *actor, const char *name, uint64_t due,
                    uint64_t generation, size_t len, uint64_t body);
 void content_pause(content *c, const char *what, uint64_t since, size_t len, uint64_t why);

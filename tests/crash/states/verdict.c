@@ -189,7 +189,7 @@ static void expect_message(judge *j, hf_entry e, uint64_t id)
 static void expect_state(judge *j, const hf_entry *e, uint64_t version)
 {
     content one = { .quiet = true };
-    content_state(&one, e->to, version, e->data.len, content_hash(e->data.data, e->data.len));
+    content_state(&one, e->to, version, e->version, e->data.len, content_hash(e->data.data, e->data.len));
     j->sum += one.sum;
     content_free(&one);
 }

@@ -74,6 +74,13 @@ const workload workloads[] = {
       .body = 40,
       .folds = true,
       .weight = { [DO_PAUSE] = 4, [DO_RESUME] = 3, [DO_SEND] = 2, [DO_FOLD] = 1 } },
+    { .name = "rows",
+      SMALL,
+      .ops = 34,
+      .body = 60,
+      .slice = 300,
+      .folds = true,
+      .weight = { [DO_PUT] = 8, [DO_SEND] = 1, [DO_FOLD] = 1, [DO_READ] = 1 } },
     { .name = "slices",
       .window = 4096,
       .store_max = KIB(2048),
@@ -92,7 +99,7 @@ const workload workloads[] = {
       .weight = { [DO_SEND] = 5, [DO_DONE] = 3, [DO_SAVE] = 2, [DO_FOLD] = 2, [DO_READ] = 4 } },
     { .name = "headroom",
       .window = 4096,
-      .store_max = KIB(288),
+      .store_max = KIB(400),
       .reserve = KIB(128),
       .ops = 70,
       .body = 6000,
@@ -107,7 +114,7 @@ const workload workloads[] = {
       .body = 80,
       .slice = 350,
       .folds = true,
-      .weight = { 8, 5, 4, 1, 3, 1, 2, 3, 2, 2, 1, 3, 1, 1, 4, 1, 1, 1, 1 } },
+      .weight = { 8, 5, 4, 1, 3, 1, 2, 3, 2, 2, 1, 3, 1, 1, 3, 4, 1, 1, 1, 1 } },
 };
 const unsigned workload_count = sizeof workloads / sizeof *workloads;
 
@@ -218,6 +225,9 @@ static void stage_deed(crash_run *run, deed what)
         break;
     case DO_PAUSE:
         stage_pause(s, w, chance);
+        break;
+    case DO_PUT:
+        stage_put(s, w, chance, body);
         break;
     default:
         stage_resume(s, w, chance);

@@ -24,6 +24,7 @@ typedef enum deed {
     DO_STEP,
     DO_PAUSE,
     DO_RESUME,
+    DO_PUT, /* a row, or the end of one */
     CHANGES,
     DO_FOLD = CHANGES, /* go on folding in a commit of its own */
     DO_FOLD_ALL,

@@ -17,6 +17,7 @@ const char *const        world_actors[ACTORS] = { "order/1", "order/22",    "bal
                                                   "bale/yy", "counter/all", "sub-title/one of many",
                                                   "z_9/0" };
 static const char *const names[NAMES] = { "due", "remind me", "x" };
+static const char *const rows[ROWS] = { "joined", "ua", "ua\x01", "u\xff" };
 static const char *const pausables[PAUSABLES] = { "order", "order/22", "bale/x", "z_9" };
 enum { BODY_ROOM = 8192 };
 
@@ -84,13 +85,19 @@ void world_content(const world *w, content *c)
     for (int a = 0; a < ACTORS; a++) {
         const held *h = &w->states[a];
         if (h->set)
-            content_state(c, world_actors[a], h->version, h->len, h->bytes);
+            content_state(c, world_actors[a], h->version, h->form, h->len, h->bytes);
         for (int n = 0; n < NAMES; n++) {
             h = &w->alarms[a][n];
             if (h->set)
                 content_alarm(c, world_actors[a], names[n], h->due, h->version, h->len, h->bytes);
         }
     }
+    for (int a = 0; a < ACTORS; a++)
+        for (int n = 0; n < ROWS; n++) {
+            const held *h = &w->rows[a][n];
+            if (h->set)
+                content_row(c, world_actors[a], hf_str(rows[n]), h->version, h->len, h->bytes);
+        }
     for (int p = 0; p < PAUSABLES; p++)
         if (w->pauses[p].set)
             content_pause(c, pausables[p], w->pauses[p].version, w->pauses[p].len,
@@ -224,7 +231,9 @@ void stage_save(stage *s, world *w, uint64_t chance, uint32_t body_max)
     hf_bytes body;
     uint32_t actor = (uint32_t)(chance_next(&chance) % ACTORS);
     held     h = held_of(chance, body_max, &body);
-    hf_entry e = { .op = HF_OP_SAVE, .to = world_actors[actor], .data = body };
+    h.form = (uint8_t)(chance_next(&chance) % 3 * 100);
+    hf_entry e = { .op = HF_OP_SAVE, .to = world_actors[actor], .data = body,
+                   .version = h.form };
     change  *c = stage_add(s, w, &e);
     c->actor = actor;
     c->held = h;
@@ -235,6 +244,23 @@ void stage_forget(stage *s, world *w, uint64_t chance)
     uint32_t actor = (uint32_t)(chance_next(&chance) % ACTORS);
     hf_entry e = { .op = HF_OP_FORGET, .to = world_actors[actor] };
     stage_add(s, w, &e)->actor = actor;
+}
+
+void stage_put(stage *s, world *w, uint64_t chance, uint32_t body_max)
+{
+    hf_bytes body;
+    held     h = held_of(chance, body_max, &body);
+    uint32_t actor = (uint32_t)(chance_next(&chance) % ACTORS);
+    uint32_t name = (uint32_t)(chance_next(&chance) % ROWS);
+    bool     drops = chance_next(&chance) % 4 == 0;
+    hf_entry e = { .op = drops ? HF_OP_DROP : HF_OP_PUT,
+                   .to = world_actors[actor],
+                   .name = rows[name],
+                   .data = drops ? hf_view(NULL, 0) : body };
+    change  *c = stage_add(s, w, &e);
+    c->actor = actor;
+    c->name = name;
+    c->held = drops ? (held){ .set = false } : h;
 }
 
 static held *alarm_of(world *w, uint64_t *chance, uint32_t *actor, uint32_t *name)
@@ -512,6 +538,11 @@ static void change_make(world *w, const change *c, uint64_t position, uint64_t n
     case HF_OP_FORGET:
         w->states[c->actor] = c->held;
         w->states[c->actor].version = position;
+        break;
+    case HF_OP_PUT:
+    case HF_OP_DROP:
+        w->rows[c->actor][c->name] = c->held;
+        w->rows[c->actor][c->name].version = position;
         break;
     case HF_OP_ALARM:
     case HF_OP_CANCEL:

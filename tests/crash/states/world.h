@@ -9,7 +9,7 @@
 
 #include "storage/log.h"
 
-enum { ACTORS = 7, NAMES = 3, PAUSABLES = 4 };
+enum { ACTORS = 7, NAMES = 3, ROWS = 4, PAUSABLES = 4 };
 
 typedef enum letter_at { LETTER_WAITING, LETTER_DEAD, LETTER_GONE } letter_at;
 
@@ -25,9 +25,10 @@ typedef struct letter {
     char      error[24], kind[16];
 } letter;
 
-typedef struct held { /* a state, an alarm, a pause */
+typedef struct held { /* a state, an alarm, a pause, a row */
     bool     set;
     uint64_t touched, due, version, bytes;
+    uint8_t  form; /* of a state */
     uint32_t len;
 } held;
 
@@ -44,6 +45,7 @@ typedef struct world {
     step_row *steps;
     size_t    step_count, step_room;
     held      states[ACTORS], alarms[ACTORS][NAMES], pauses[PAUSABLES];
+    held      rows[ACTORS][ROWS];
     uint64_t  seed; /* of the hashes of addresses */
 } world;
 
@@ -95,5 +97,6 @@ void stage_purge(stage *s, world *w, uint64_t chance);
 void stage_step(stage *s, world *w, uint64_t chance, uint32_t body_max);
 void stage_pause(stage *s, world *w, uint64_t chance);
 void stage_resume(stage *s, world *w, uint64_t chance);
+void stage_put(stage *s, world *w, uint64_t chance, uint32_t body_max);
 
 #endif

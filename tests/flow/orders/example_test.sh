@@ -1,7 +1,7 @@
 #!/bin/sh
 # example_test.sh - run a small example twice and read what it says.
 #
-#     example_test.sh BUILD hello|workers|telemetry
+#     example_test.sh BUILD hello|greeter_test|workers|telemetry
 set -eu
 
 build=$(cd "$1" && pwd)
@@ -19,6 +19,10 @@ for _ in 1 2; do
     case $name in
     hello)
         "$build/hello" > out || die "hello failed"
+        [ "$(cat out)" = "greeter/front-door says hello to Ada" ] || die "it said: $(cat out)"
+        ;;
+    greeter_test)
+        "$build/greeter_test" > out || die "greeter_test failed"
         [ "$(cat out)" = "greeter/front-door says hello to Ada" ] || die "it said: $(cat out)"
         ;;
     workers)

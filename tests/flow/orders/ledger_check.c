@@ -130,6 +130,9 @@ static void check_paid(const char *order, const struct books *books, int64_t tot
         && (books->void_ || books->refunded || books->told_cancelled || books->told_merchant != 2
             || books->told_customer != 2))
         complain(order, "something was undone, or not told exactly once");
+    if (ask("select count(*) from order_book where order_id = ?1 and status = 'paid'", order,
+            NULL) != 1)
+        complain(order, "paid, but the order book says otherwise");
     paid++;
 }
 
@@ -143,7 +146,18 @@ static void check_undone(const char *order, const struct books *books)
         complain(order, "something happened, but no order was cancelled");
     if (books->told_cancelled == 0)
         complain(order, "the customer was not told that it was cancelled");
+    if (ask("select count(*) from order_book where order_id = ?1 and status = 'dead'", order,
+            NULL) != 1)
+        complain(order, "undone, but the order book says otherwise");
     undone++;
+}
+
+static unsigned check_book(const char *order)
+{
+    if (ask("select count(*) from order_book where order_id = ?1 and status <> 'dead'", order,
+            NULL) != 0)
+        complain(order, "dead, but the order book says otherwise");
+    return 1;
 }
 
 static void check_order(const place_order *command)
@@ -158,7 +172,7 @@ static void check_order(const place_order *command)
              || books.told_cancelled)
         check_undone(command->order, &books);
     else
-        dead++;
+        dead += check_book(command->order);
 }
 
 static void check_all(FILE *file)
@@ -189,6 +203,9 @@ static void check_whole(void)
             " union select order_id from payments union select order_id from notifications) where"
             " order_id not in (select order_id from expected)", NULL, NULL) != 0)
         complain("ledger", "orders that nobody placed");
+    if (ask("select count(*) from order_book where order_id not in (select order_id from expected)",
+            NULL, NULL) != 0)
+        complain("order book", "orders that nobody placed");
     if (ask("select (select ifnull(sum(amount), 0) from payments) - (select ifnull(sum(total), 0)"
             " from orders where state = 'paid')", NULL, NULL) != 0)
         complain("ledger", "payments and paid orders do not balance");

@@ -56,7 +56,7 @@ static hf_segment *segment_for(draft *d, uint32_t shard, size_t size)
 
 static void stage(draft *d, hf_entry *e, const change *c)
 {
-    bool message = hf_entry_is_message(e->op);
+    bool message = hf_entry_is_message(e->op); /* delayed ones travel with them */
     uint32_t shard = message ? hf_address_shard(e->hash, d->r->options.shards) : HF_FACTS;
     hf_segment *s = segment_for(d, shard, hf_entry_size(e));
     if (!s || d->change_count == CHANGES)
@@ -67,7 +67,7 @@ static void stage(draft *d, hf_entry *e, const change *c)
     kept->index = s->count;
     CORE_OK(hf_segment_add(s, e));
     if (e->op == HF_OP_ACK || e->op == HF_OP_DEAD)
-        CORE_OK(hf_group_named(&d->group, e->id));
+        CORE_OK(hf_group_named(&d->group, e->place));
     if (e->op == HF_OP_ACK || e->op == HF_OP_RETRY || e->op == HF_OP_DEAD
         || e->op == HF_OP_REQUEUE || e->op == HF_OP_PURGE)
         d->r->model.letters[c->letter].touched = true;
@@ -148,7 +148,7 @@ static uint64_t by_id_from(const run *r)
 
 static bool can_end_by_id(const draft *d, const letter *l)
 {
-    return l->where == WAITS && !l->ended && !l->touched && l->id >= by_id_from(d->r);
+    return l->where == WAITS && !l->ended && !l->touched && l->place >= by_id_from(d->r);
 }
 
 static void act_ack(draft *d)
@@ -161,6 +161,10 @@ static void act_ack(draft *d)
     hf_entry e = about(d, HF_OP_ACK, l->actor);
     e.id = l->id;
     e.place = l->place;
+    if (l->alarm) {
+        set_name(&e, model_names[l->name]);
+        e.generation = l->alarm;
+    }
     if (l->flags & HF_ENTRY_STEPS || chance(d->r, 3) == 0)
         e.flags = c.flags = HF_ENTRY_PURGES;
     stage(d, &e, &c);
@@ -177,13 +181,13 @@ static void act_done(draft *d)
     letter *first = &m->letters[at];
     while (count < most && at + count < m->letter_count && d->ended_count < 256) {
         letter *l = first + count;
-        if (!can_end_by_id(d, l) || l->id != first->id + count)
+        if (!can_end_by_id(d, l) || l->place != first->place + count)
             break;
         l->touched = true;
         d->ended[d->ended_count++] = (uint32_t)(at + count++);
     }
     if (count)
-        CORE_OK(hf_group_done(&d->group, first->id, count));
+        CORE_OK(hf_group_done(&d->group, first->place, count));
     else
         act_ack(d);
 }
@@ -202,7 +206,8 @@ static void act_retry(draft *d)
     l->error = chance(r, 3) ? "the provider said no" : "";
     l->times = chance(r, TIMES + 1);
     l->phase = chance(r, 3);
-    l->generation = chance(r, 3);
+    l->generation = l->was_due ? l->generation : chance(r, 3);
+    l->reason = 0; /* its time is that of the attempt now */
     if (chance(r, 4) == 0)
         l->flags |= HF_ENTRY_STEPS;
     hf_entry e = whole(d, HF_OP_RETRY, l);
@@ -261,6 +266,21 @@ static void act_state(draft *d)
     hf_entry e = about(d, c.op, c.actor);
     if (c.op == HF_OP_SAVE)
         e.data = model_fill(c.bytes = some_bytes(d->r), scratch);
+    if (c.op == HF_OP_SAVE && chance(d->r, 2))
+        e.version = c.phase = chance(d->r, 256);
+    stage(d, &e, &c);
+}
+
+static void act_row(draft *d)
+{
+    change c = { .op = chance(d->r, 4) ? HF_OP_PUT : HF_OP_DROP };
+    c.actor = (int)chance(d->r, ACTORS);
+    c.number = chance(d->r, ROWS);
+    hf_entry e = about(d, c.op, c.actor);
+    e.name = model_rows[c.number].data;
+    e.name_len = (uint8_t)model_rows[c.number].len;
+    if (c.op == HF_OP_PUT)
+        e.data = model_fill(c.bytes = some_bytes(d->r), scratch);
     stage(d, &e, &c);
 }
 
@@ -288,8 +308,41 @@ static void act_due(draft *d)
         return;
     c.generation = alarm->generation;
     c.made = (letter){ .actor = c.actor, .kind = model_names[c.name], .error = "", .from = "",
-                       .body = alarm->body, .generation = c.generation, .cause = 1 };
+                       .body = alarm->body, .generation = c.generation, .cause = 1,
+                       .was_due = true, .alarm = c.generation, .name = c.name };
     hf_entry e = whole(d, HF_OP_DUE, &c.made);
+    stage(d, &e, &c);
+}
+
+/* A letter that waits for its time, */
+static void act_delay(draft *d)
+{
+    run *r = d->r;
+    change c = { .op = HF_OP_SEND, .actor = (int)chance(r, ACTORS) };
+    c.made = (letter){ .actor = c.actor, .kind = "later", .error = "", .body = some_bytes(r),
+                       .from = chance(r, 4) ? "" : "order/2", .due = 1 + chance(r, 50),
+                       .sent = 1 + chance(r, 1000), .delayed = true,
+                       .flags = HF_ENTRY_DELAYED, .reason = chance(r, 2) ? HF_DUE_WALL : 0 };
+    hf_entry e = whole(d, HF_OP_SEND, &c.made);
+    stage(d, &e, &c);
+}
+
+/* and one whose time has come. */
+static void act_let_go(draft *d)
+{
+    int64_t at = pick(d, IS_DELAYED);
+    if (at < 0)
+        return;
+    letter *l = &d->r->model.letters[at];
+    change c = { .op = HF_OP_DUE, .actor = l->actor, .letter = (uint32_t)at, .made = *l };
+    c.made.delayed = false;
+    c.made.was_due = true;
+    c.made.flags = 0;
+    c.made.place = 0;
+    c.made.reason = HF_DUE_PASSED;
+    c.made.generation = l->id;
+    hf_entry e = whole(d, HF_OP_DUE, &c.made);
+    l->touched = true;
     stage(d, &e, &c);
 }
 
@@ -326,7 +379,8 @@ static void act(draft *d)
     static void (*const acts[])(draft *) = {
         act_send, act_send, act_send, act_send, act_send, act_send, act_done, act_done,
         act_done, act_ack, act_ack, act_state, act_state, act_retry, act_dead, act_requeue,
-        act_purge, act_alarm, act_alarm, act_due, act_step, act_step, act_pause,
+        act_purge, act_alarm, act_alarm, act_due, act_due, act_delay, act_let_go, act_step, act_step, act_pause,
+        act_row, act_row, act_row,
     };
     acts[chance(d->r, sizeof acts / sizeof *acts)](d);
 }

@@ -5,6 +5,8 @@
  * really are, and that the two tables of alarms name each other. */
 #include "tests/flow/store_model/model.h"
 
+#include "storage/due.h"
+
 #include "storage/error.h"
 
 #include <stdlib.h>
@@ -148,15 +150,123 @@ static void compare_states(look *l)
         const image *want = &l->r->model.states[actor];
         hf_bytes bytes;
         uint64_t version;
-        int err = hf_view_state(l->view, model_actors[actor], &bytes, &version);
+        uint32_t form;
+        int err = hf_view_form(l->view, model_actors[actor], &bytes, &version, &form);
         there += want->there;
         expect(l, err == (want->there ? HF_OK : HF_ENOTFOUND), "a state's being there",
                (uint64_t)actor);
         if (!err)
-            expect(l, version == want->version && model_same(want->bytes, bytes), "a state",
-                   (uint64_t)actor);
+            expect(l, version == want->version && form == want->form
+                   && model_same(want->bytes, bytes), "a state", (uint64_t)actor);
     }
     expect(l, walk_count(l, HF_IN_STATE) == there, "how many states there are", there);
+}
+
+static void row_key(const look *l, int actor, uint64_t row, hf_key *key)
+{
+    const char *to = model_actors[actor];
+    size_t len = strlen(to);
+    hf_key_actor(key, to, len, hf_address_hash(hf_view_seed(l->view), to, len));
+    key->bytes[key->len++] = 0;
+    memcpy(key->bytes + key->len, model_rows[row].data, model_rows[row].len);
+    key->len += model_rows[row].len;
+}
+
+/* One by one, each in its table, and how many there are. */
+static void compare_rows(look *l)
+{
+    uint32_t rows = 0, topics = 0;
+    for (int actor = 0; actor < ACTORS; actor++)
+        for (uint64_t row = 0; row < ROWS; row++) {
+            const image *want = &l->r->model.rows[actor][row];
+            bool topic = *(const char *)model_rows[row].data == HF_SHELF_TOPIC;
+            hf_bytes payload;
+            hf_key key;
+            row_key(l, actor, row, &key);
+            int err = hf_view_get(l->view, topic ? HF_IN_TOPICS : HF_IN_ROWS, hf_key_bytes(&key),
+                                  &payload);
+            expect(l, err == (want->there ? HF_OK : HF_ENOTFOUND), "a row's being there", row);
+            rows += want->there && !topic;
+            topics += want->there && topic;
+            if (!err)
+                expect(l, payload.len >= 8 && hf_get64(payload.data) == want->version
+                       && model_same(want->bytes, hf_view((const uint8_t *)payload.data + 8,
+                                                          payload.len - 8)), "a row", row);
+        }
+    expect(l, walk_count(l, HF_IN_ROWS) == rows, "how many rows there are", rows);
+    expect(l, walk_count(l, HF_IN_TOPICS) == topics, "how many topics there are", topics);
+}
+
+typedef struct row_walk {
+    look    *l;
+    int      actor;
+    uint64_t next;
+} row_walk;
+
+enum { ENOUGH = 99 };
+
+static int take_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    row_walk *w = user;
+    const image *rows = w->l->r->model.rows[w->actor];
+    hf_key want;
+    row_key(w->l, w->actor, 0, &want);
+    size_t prefix = want.len - model_rows[0].len;
+    if (key.len < prefix || memcmp(key.data, want.bytes, prefix) != 0)
+        return ENOUGH;
+    while (w->next < ROWS
+           && (!rows[w->next].there || *(const char *)model_rows[w->next].data == HF_SHELF_TOPIC))
+        w->next++;
+    expect(w->l, w->next < ROWS, "a row too many", w->next);
+    row_key(w->l, w->actor, w->next, &want);
+    expect(w->l, key.len == want.len && memcmp(key.data, want.bytes, key.len) == 0
+           && hf_get64(payload.data) == rows[w->next].version, "the order of rows", w->next);
+    w->next++;
+    return HF_OK;
+}
+
+/* The rows of one actor, from somewhere on. */
+static void compare_some_rows(look *l)
+{
+    row_walk w = { l, (int)chance(l->r, ACTORS), chance(l->r, ROWS) };
+    hf_key from;
+    row_key(l, w.actor, w.next, &from);
+    int err = hf_view_walk(l->view, HF_IN_ROWS, hf_key_bytes(&from), take_row, &w);
+    VIEW_OK(l->r, err == ENOUGH ? HF_OK : err);
+    for (; w.next < ROWS; w.next++)
+        expect(l, !l->r->model.rows[w.actor][w.next].there
+               || *(const char *)model_rows[w.next].data == HF_SHELF_TOPIC, "a row less", w.next);
+}
+
+static int take_delayed(look *l, uint64_t id, uint64_t due, hf_bytes payload)
+{
+    const model *m = &l->r->model;
+    hf_entry e;
+    if (!hf_entry_decode((const uint8_t *)payload.data + 16, payload.len - 16, &e))
+        run_fail(l->r, "a delayed letter can't be read");
+    e.id = e.place = id;
+    for (uint32_t i = 0; i < m->letter_count; i++)
+        if (m->letters[i].id == id && m->letters[i].where == IS_DELAYED) {
+            expect_letter(l, &m->letters[i], &e);
+            expect(l, hf_due_time(&e) == due, "when a letter is due", id);
+            l->at++;
+            return HF_OK;
+        }
+    run_fail(l->r, "letter %llu is not delayed", (unsigned long long)id);
+}
+
+static int take_fired(look *l, uint64_t generation, hf_bytes key, hf_bytes payload)
+{
+    expect(l, payload.len == 16, "the row of an alarm that went off", generation);
+    for (int actor = 0; actor < ACTORS; actor++)
+        for (int name = 0; name < NAMES; name++) {
+            const alarm_set *want = &l->r->model.alarms[actor][name];
+            size_t len = strlen(model_names[name]);
+            if (want->fired && want->generation == generation && key.len > len
+                && memcmp((const char *)key.data + key.len - len, model_names[name], len) == 0)
+                l->at++;
+        }
+    return HF_OK;
 }
 
 static int take_alarm(void *user, hf_bytes key, hf_bytes payload)
@@ -164,8 +274,13 @@ static int take_alarm(void *user, hf_bytes key, hf_bytes payload)
     look *l = user;
     hf_entry e;
     uint64_t due, generation;
-    (void)key;
     VIEW_OK(l->r, hf_fate_alarm(payload, &due, &generation));
+    uint64_t id;
+    size_t len;
+    if (hf_due_letter_of(key, &id, &len))
+        return take_delayed(l, id, due, payload);
+    if (!due)
+        return take_fired(l, generation, key, payload);
     if (!hf_entry_decode((const uint8_t *)payload.data + 16, payload.len - 16, &e))
         run_fail(l->r, "an alarm can't be read");
     for (int actor = 0; actor < ACTORS; actor++)
@@ -187,7 +302,19 @@ static uint32_t alarms_of(const model *m)
     for (int actor = 0; actor < ACTORS; actor++)
         for (int name = 0; name < NAMES; name++)
             there += m->alarms[actor][name].there;
+    for (uint32_t i = 0; i < m->letter_count; i++)
+        there += m->letters[i].where == IS_DELAYED;
     return there;
+}
+
+/* That went off, and whose messages have not ended. */
+static uint32_t fired_of(const model *m)
+{
+    uint32_t fired = 0;
+    for (int actor = 0; actor < ACTORS; actor++)
+        for (int name = 0; name < NAMES; name++)
+            fired += m->alarms[actor][name].fired;
+    return fired;
 }
 
 static int take_step(void *user, hf_bytes key, hf_bytes payload)
@@ -229,7 +356,7 @@ static void compare_rest(look *l)
     uint32_t paused = 0;
     l->at = 0;
     VIEW_OK(r, hf_view_walk(l->view, HF_IN_ALARM_NAMES, hf_view(NULL, 0), take_alarm, l));
-    expect(l, l->at == alarms_of(&r->model), "how many alarms there are", l->at);
+    expect(l, l->at == alarms_of(&r->model) + fired_of(&r->model), "how many alarms there are", l->at);
     l->at = 0;
     VIEW_OK(r, hf_view_walk(l->view, HF_IN_STEPS, hf_view(NULL, 0), take_step, l));
     expect(l, l->at == r->model.step_count, "how many steps there are", l->at);
@@ -267,6 +394,8 @@ void compare_view(run *r)
     compare_states(&l);
     compare_rest(&l);
     compare_one_row(&l);
+    compare_rows(&l);
+    compare_some_rows(&l);
     hf_view_close(l.view);
     free(l.letters);
     compare_window(r);
@@ -282,13 +411,13 @@ void compare_window(run *r)
     for (uint32_t i = 0; i < w->count; i++) {
         const hf_record *record = hf_window_at(w, i);
         uint32_t live = 0;
-        while (at < m->letter_count && m->letters[at].id < record->base)
+        while (at < m->letter_count && m->letters[at].place < record->base)
             at++;
-        for (; at < m->letter_count && m->letters[at].id < record->base + record->count; at++) {
-            uint32_t index = (uint32_t)(m->letters[at].id - record->base);
-            live += !m->letters[at].ended;
+        for (; at < m->letter_count && m->letters[at].place < record->base + record->count; at++) {
+            uint32_t index = (uint32_t)(m->letters[at].place - record->base);
+            live += !m->letters[at].ended && !m->letters[at].delayed;
             if (i >= w->sealed && hf_record_is_done(record, index) != m->letters[at].ended)
-                run_fail(r, "memory is wrong about %llu", (unsigned long long)m->letters[at].id);
+                run_fail(r, "memory is wrong about %llu", (unsigned long long)m->letters[at].place);
         }
         if (i >= w->sealed && record->live != live)
             run_fail(r, "a record has %u live messages, not %u", record->live, live);
@@ -334,13 +463,19 @@ void compare_tables(run *r)
 {
     const model *m = &r->model;
     hf_txn *txn;
-    uint64_t waits = 0, dead = 0, states = 0, paused = 0;
+    uint64_t waits = 0, dead = 0, states = 0, paused = 0, rows = 0, topics = 0;
     for (uint32_t i = 0; i < m->letter_count; i++) {
         waits += m->letters[i].where == WAITS;
         dead += m->letters[i].where == IS_DEAD;
     }
     for (int i = 0; i < ACTORS; i++)
         states += m->states[i].there;
+    for (int i = 0; i < ACTORS; i++)
+        for (int row = 0; row < ROWS; row++) {
+            bool topic = *(const char *)model_rows[row].data == HF_SHELF_TOPIC;
+            rows += m->rows[i][row].there && !topic;
+            topics += m->rows[i][row].there && topic;
+        }
     for (int i = 0; i < PAUSABLE; i++)
         paused += m->paused[i] != 0;
     VIEW_OK(r, hf_txn_read(r->core.disk, &txn));
@@ -348,10 +483,12 @@ void compare_tables(run *r)
     expect_rows(r, txn, HF_IN_INBOX, waits);
     expect_rows(r, txn, HF_IN_DEAD, dead);
     expect_rows(r, txn, HF_IN_STATE, states);
-    expect_rows(r, txn, HF_IN_ALARM_NAMES, alarms_of(m));
+    expect_rows(r, txn, HF_IN_ALARM_NAMES, alarms_of(m) + fired_of(m));
     expect_rows(r, txn, HF_IN_ALARMS, alarms_of(m));
     expect_rows(r, txn, HF_IN_STEPS, m->step_count);
     expect_rows(r, txn, HF_IN_PAUSES, paused);
+    expect_rows(r, txn, HF_IN_ROWS, rows);
+    expect_rows(r, txn, HF_IN_TOPICS, topics);
     expect_alarm_index(r, txn);
     hf_txn_abort(txn);
 }

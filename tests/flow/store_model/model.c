@@ -13,6 +13,13 @@ const char *const model_actors[ACTORS] = {
 const char *const model_names[NAMES] = { "a", "again", "b" };
 const char *const model_pausable[PAUSABLE] = { "order", "order/1", "zz", "o/1" };
 
+#define ROW(text) { text, sizeof text - 1 }
+/* Shelves, zeros, prefixes of each other, the longest there may be. */
+const hf_bytes model_rows[ROWS] = {
+    ROW("ja"), ROW("ja\0"), ROW("tnews"), ROW("u\0"), ROW("u\0\1"),
+    ROW("u" FIFTY FIFTY "012345678901234567890123456"), ROW("ua"), ROW("ua\xff"), ROW("u\xff"),
+};
+
 void model_free(model *m)
 {
     free(m->letters);
@@ -42,9 +49,18 @@ hf_bytes model_times(uint32_t count)
     return hf_view(times, count * sizeof *times);
 }
 
+/* The message of an alarm ended: if nobody set that again, it is over. */
+static void end_alarm(model *m, letter *l)
+{
+    alarm_set *alarm = &m->alarms[l->actor][l->name];
+    if (l->alarm && alarm->fired && alarm->generation == l->alarm)
+        alarm->fired = false;
+    l->alarm = 0;
+}
+
 void model_end(model *m, letter *l)
 {
-    (void)m;
+    end_alarm(m, l);
     l->where = IS_GONE;
     l->ended = true;
 }
@@ -59,9 +75,10 @@ static void arrive(model *m, const change *c, uint64_t now)
     }
     letter *l = &m->letters[m->letter_count++];
     *l = c->made;
-    l->id = l->place = c->position;
-    l->sent = now;
-    l->where = WAITS;
+    l->place = c->position;
+    l->id = l->id ? l->id : c->position;
+    l->sent = l->sent ? l->sent : now;
+    l->where = l->delayed ? IS_DELAYED : WAITS;
 }
 
 static void drop_steps(model *m, uint64_t id)
@@ -112,7 +129,11 @@ static void change_letter(model *m, const change *c)
         return;
     }
     bool ended = l->ended || c->op == HF_OP_DEAD;
+    if (c->op == HF_OP_DEAD)
+        end_alarm(m, l);
+    uint64_t alarm = l->alarm;
     *l = c->made;
+    l->alarm = alarm;
     l->ended = ended;
     l->where = c->op == HF_OP_DEAD ? IS_DEAD : WAITS;
 }
@@ -122,8 +143,12 @@ void model_apply(model *m, const change *c, uint64_t now)
     alarm_set *alarm = &m->alarms[c->actor][c->name];
     switch (c->op) {
     case HF_OP_DUE:
-        if (alarm->there && alarm->generation == c->generation)
+        if (c->made.id) {
+            m->letters[c->letter].where = IS_GONE;
+        } else if (alarm->there && alarm->generation == c->generation) {
             alarm->there = false;
+            alarm->fired = true;
+        }
         arrive(m, c, now);
         return;
     case HF_OP_SEND:
@@ -140,16 +165,20 @@ void model_apply(model *m, const change *c, uint64_t now)
         m->letters[c->letter].where = IS_GONE;
         return;
     case HF_OP_SAVE:
-        m->states[c->actor] = (image){ true, c->bytes, c->position };
+        m->states[c->actor] = (image){ true, c->bytes, c->position, c->phase };
         return;
     case HF_OP_FORGET:
         m->states[c->actor].there = false;
         return;
+    case HF_OP_PUT:
+    case HF_OP_DROP:
+        m->rows[c->actor][c->number] = (image){ c->op == HF_OP_PUT, c->bytes, c->position, 0 };
+        return;
     case HF_OP_ALARM:
-        *alarm = (alarm_set){ true, c->due, c->position, c->bytes };
+        *alarm = (alarm_set){ .there = true, .due = c->due, .generation = c->position, .body = c->bytes };
         return;
     case HF_OP_CANCEL:
-        alarm->there = false;
+        alarm->there = alarm->fired = false;
         return;
     case HF_OP_STEP:
         put_step(m, c);

@@ -4,11 +4,12 @@
 
 #include "tests/support/core.h"
 
-enum { ACTORS = 7, NAMES = 3, PAUSABLE = 4, TIMES = 3 };
+enum { ACTORS = 7, NAMES = 3, PAUSABLE = 4, TIMES = 3, ROWS = 9 };
 
 extern const char *const model_actors[ACTORS];
 extern const char *const model_names[NAMES];
 extern const char *const model_pausable[PAUSABLE];
+extern const hf_bytes model_rows[ROWS]; /* in the order of their keys; any bytes */
 
 /* Bytes that follow from a seed. */
 typedef struct blob {
@@ -17,7 +18,7 @@ typedef struct blob {
 } blob;
 
 typedef struct letter {
-    enum { WAITS, IS_DEAD, IS_GONE } where;
+    enum { WAITS, IS_DEAD, IS_GONE, IS_DELAYED } where;
     bool     ended;   /* its SEND or DUE is over: only its address and id reach it */
     bool     touched; /* by the group that is being made */
     int      actor;
@@ -26,6 +27,10 @@ typedef struct letter {
     int      err;
     uint8_t  flags;
     uint32_t times;   /* how many */
+    bool     delayed;   /* its SEND waits for its time, nobody ends that */
+    bool     was_due;
+    uint64_t alarm;     /* generation of the alarm that it came of, until that is over */
+    int      name;      /* of that alarm */
     const char *kind, *from, *error;
     blob     body;
 } letter;
@@ -34,10 +39,12 @@ typedef struct image {
     bool     there;
     blob     bytes;
     uint64_t version;
+    uint32_t form;
 } image;
 
 typedef struct alarm_set {
     bool     there;
+    bool     fired;  /* and its message has not ended */
     uint64_t due, generation;
     blob     body;
 } alarm_set;
@@ -50,9 +57,10 @@ typedef struct step_row {
 } step_row;
 
 typedef struct model {
-    letter   *letters; /* in the order of their ids */
+    letter   *letters; /* in the order of their places */
     uint32_t  letter_count, letter_room;
     image     states[ACTORS];
+    image     rows[ACTORS][ROWS];
     alarm_set alarms[ACTORS][NAMES];
     step_row *steps;   /* sorted */
     uint32_t  step_count, step_room;

@@ -2,6 +2,7 @@
 #include "holdfast.h"
 #include "holdfast_msgpack.h"
 #include "holdfast_recovery.h"
+#include "holdfast_test.h"
 
 #include <stdio.h>
 

@@ -1,0 +1,151 @@
+#!/bin/sh
+# cli_changes.sh HOLDFAST SHOP - purge, cancel, undo: live and on a store nobody has.
+# shellcheck disable=SC2016
+set -eu
+tool=$(realpath "${1:?where is holdfast}")
+shop=$(realpath "${2:?where is cli_shop}")
+work=$(mktemp -d "${PWD}/cli-changes.XXXXXX")
+pid=
+trap 'test -z "$pid" || kill -9 "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+cd "$work"
+: >log
+export HOLDFAST_STORE="$work/store" NO_COLOR=1
+mkfifo stdin
+
+fail() { echo "cli_changes: $*" >&2; cat log >&2; exit 1; }
+has() { # WHAT TEXT: the text holds it
+    case $2 in *"$1"*) return 0 ;; *) return 1 ;; esac
+}
+must() { # WHAT COMMAND...: its output holds WHAT
+    what=$1; shift
+    text=$("$tool" "$@" 2>&1) || fail "holdfast $*: exit $?: $text"
+    has "$what" "$text" || fail "holdfast $*: no '$what' in: $text"
+}
+soon() { # WHAT COMMAND...: within 10 s its output holds WHAT
+    what=$1; shift
+    tries=0
+    while :; do
+        text=$("$tool" "$@" 2>&1) || true
+        has "$what" "$text" && return 0
+        tries=$((tries + 1))
+        test $tries -lt 100 || fail "holdfast $*: still no '$what' in: $text"
+        sleep 0.1
+    done
+}
+exits() { # CODE COMMAND...
+    code=$1; shift
+    is=0
+    text=$("$tool" "$@" 2>&1 </dev/null) || is=$?
+    test "$is" -eq "$code" || fail "holdfast $*: exit $is, not $code: $text"
+}
+start() {
+    : >ready
+    "$shop" "$HOLDFAST_STORE" <stdin >ready 2>>log &
+    pid=$!
+    exec 9>stdin
+    tries=0
+    until grep -q ready ready; do
+        tries=$((tries + 1))
+        test $tries -lt 100 || fail "the engine does not start"
+        sleep 0.1
+    done
+}
+murder() {
+    kill -9 "$pid"
+    wait "$pid" 2>/dev/null || true
+    pid=
+    exec 9>&-
+}
+sent() { # ARGUMENTS...: its id
+    "$tool" send "$@" --plain
+}
+is_dead() { soon '"status":"dead"' show "$1" --json; }
+
+# ---- Live: purge
+start
+bad=$(sent order/1 '{"n":1}' --kind bad)
+is_dead "$bad"
+waits=$(sent order/2 '{}' --kind flaky)
+soon '"status":"retrying"' show "$waits" --json
+must 'Nothing was done' purge "$bad" --dry-run
+must 'Nothing was done' purge --where 'status = dead' --dry-run
+must '"status":"dead"' show "$bad" --json
+exits 6 purge "$bad"                          # also for one that was named
+exits 6 purge --where 'status = dead'
+must '"status":"dead"' show "$bad" --json
+must '"purged":1' purge "$bad" "$waits" --reason 'test data' --yes --json
+must '"status":"retrying"' show "$waits" --json # only what is dead
+exits 3 show "$bad"
+exits 3 purge "$bad" --yes                    # and once more
+exits 3 purge --where 'status = dead' --yes
+exits 0 purge "$waits" --yes                  # unchanged is no error
+
+# ---- Live: cancel what rests, what was never begun, what is paused, what runs
+must 'Nothing was done' cancel "$waits" --dry-run
+must '"status":"retrying"' show "$waits" --json
+must '"cancelled":1' cancel "$waits" --reason 'ordered twice' --json
+must '"error":"cancelled: ordered twice"' show "$waits" --json
+must '"status":"dead"' show "$waits" --json
+must '"unchanged":1' cancel "$waits" --json
+must '"why":"nothing"' actor order/2 --json
+must 'order' pause order
+first=$(sent order/3 '{}' --kind place)
+second=$(sent order/3 '{}' --kind place)
+exits 6 cancel --where 'type = order and status = paused'
+must '"cancelled":1' cancel "$first" --json
+must '"status":"dead"' show "$first" --json
+must '"status":"paused"' show "$second" --json
+must 'order' resume order
+soon '"state":{"n":1}' actor order/3 --json   # the second one only
+runs=$(sent slow/1)
+behind=$(sent slow/1)
+soon '"status":"running"' show "$runs" --json
+must '"asked":1' cancel "$runs" --json
+must '"cancelled":1' cancel "$behind" --json
+must '"status":"dead"' show "$behind" --json
+: >"$HOLDFAST_STORE.mended"
+soon 'told to stop' actor slow/1 --json
+must '"why":"nothing"' actor slow/1 --json    # the one behind never ran
+must '"unchanged":1' undo "$behind" --json    # it began no step
+# a cancelled message is a dead letter like any other
+must '"requeued":1' requeue "$first" --json
+soon '"state":{"n":2}' actor order/3 --json
+must '"dead":1' ls --where 'type = slow' --json
+rm "$HOLDFAST_STORE.mended"
+
+# ---- Killed: cancel and purge from disk; the next engine buries
+must 'order' pause order
+marked=$(sent order/4 '{}' --kind place)
+kept=$(sent order/4 '{}' --kind place)
+murder
+must 'Nothing was done' cancel "$marked" --dry-run
+must '"status":"paused"' show "$marked" --json
+must '"cancelled":1' cancel "$marked" --json
+must '"error":"cancelled"' show "$marked" --json
+must '"unchanged":1' cancel "$marked" --json
+must '"purged":1' purge "$behind" --yes --json
+exits 3 purge "$behind" --yes
+must 'order' resume order
+start
+is_dead "$marked"
+soon '"state":{"n":1}' actor order/4 --json
+exits 3 show "$kept"
+
+# ---- Ten thousand, interrupted, and again
+sent order/5 '{}' --kind bad --count 10000 >/dev/null
+soon '"dead":10000' ls --where 'actor = order/5' --json
+is=0
+timeout -s INT 1 "$tool" purge --where 'actor = order/5 and status = dead' --rate 4000/s --yes \
+    >out 2>&1 || is=$?
+test $is -ne 0 || fail "not interrupted: $(cat out)"
+has 'run it again' "$(cat out)" || fail "does not say how far: $(cat out)"
+left=$("$tool" ls --where 'actor = order/5' --json)
+has '"dead":10000' "$left" && fail "nothing was done: $left"
+must 'purged' purge --where 'actor = order/5 and status = dead' --yes
+exits 3 find --where 'actor = order/5'
+exec 9>&-
+wait "$pid" || fail "the engine did not close well"
+pid=
+exits 3 find --where 'actor = order/5'
+must '' verify
+echo "cli_changes: ok"

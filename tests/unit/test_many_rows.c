@@ -1,0 +1,186 @@
+/* test_many_rows.c - questions about more than one page, table or row of an answer holds. */
+#include "tests/unit/full_set.h"
+
+#include "recovery/arguments.h"
+#include "recovery/holdfast_recovery.h"
+#include "recovery/out.h"
+
+enum { ACTORS = 2600, TYPES = 130, LARGE = 7, LARGE_BYTES = 4 << 20 };
+
+static char      path[200];
+static hf_store *store;
+static hf_out    args, last;
+static size_t    row_count;
+
+static int keep_last(void *user, hf_bytes row)
+{
+    (void)user;
+    row_count++;
+    hf_out_clear(&last);
+    hf_out_raw(&last, NULL, row);
+    return HF_OK;
+}
+
+static uint64_t number(const char *name)
+{
+    hf_argument a = { .name = name, .type = HF_ARG_UINT };
+    assert_int_equal(hf_arguments_known("row", hf_out_bytes(&last), &a, 1), HF_OK);
+    assert_true(a.given);
+    return a.number;
+}
+
+static bool more(void)
+{
+    hf_argument a = { .name = "more", .type = HF_ARG_BOOL };
+    assert_int_equal(hf_arguments_known("row", hf_out_bytes(&last), &a, 1), HF_OK);
+    return a.number;
+}
+
+static void ask(const char *question, const char *name, const char *text)
+{
+    hf_out_clear(&args);
+    hf_out_map(&args, NULL);
+    hf_out_text(&args, name, hf_str(text));
+    hf_out_end(&args);
+    row_count = 0;
+    assert_int_equal(hf_query(store, question, hf_out_bytes(&args), keep_last, NULL), HF_OK);
+}
+
+typedef struct walk {
+    uint64_t last, count, bytes, stop_at;
+} walk;
+
+static int found(void *user, const hf_message *msg)
+{
+    walk *w = user;
+    assert_true(msg->id > w->last); /* by id, none twice */
+    w->last = msg->id;
+    w->count++;
+    w->bytes += msg->body.len;
+    return w->count == w->stop_at ? 42 : HF_OK;
+}
+
+/* More than two pages of messages, in the order of their ids. */
+static void test_find(void **state)
+{
+    (void)state;
+    walk all = { .count = 0 }, some = { .stop_at = 1700 }, none = { .count = 0 };
+    assert_int_equal(hf_find(store, "kind = small", found, &all), HF_OK);
+    assert_int_equal(all.count, ACTORS);
+    assert_int_equal(hf_find(store, "kind = small", found, &some), 42);
+    assert_int_equal(some.count, 1700);
+    assert_int_equal(hf_find(store, "kind = none", found, &none), HF_OK);
+    assert_int_equal(none.count, 0);
+}
+
+/* Bodies that do not all fit in one answer. */
+static void test_large_bodies(void **state)
+{
+    (void)state;
+    walk all = { .count = 0 };
+    assert_int_equal(hf_find(store, "kind = large", found, &all), HF_OK);
+    assert_int_equal(all.count, LARGE);
+    assert_int_equal(all.bytes, (uint64_t)LARGE * LARGE_BYTES);
+    hf_out_clear(&args);
+    hf_out_map(&args, NULL);
+    hf_out_text(&args, "where", hf_str("kind = large"));
+    hf_out_bool(&args, "bodies", true);
+    hf_out_end(&args);
+    row_count = 0;
+    assert_int_equal(hf_query(store, "messages", hf_out_bytes(&args), keep_last, NULL), HF_OK);
+    assert_true(row_count > 1 && row_count - 1 < LARGE);
+    assert_int_equal(number("matched"), LARGE);
+    assert_true(more());
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    ask("ls", "by", "types");
+    assert_int_equal(row_count, TYPES + 1 + 1);
+    assert_int_equal(number("groups"), TYPES + 1);
+    assert_int_equal(number("scanned"), ACTORS + LARGE);
+    ask("ls", "where", "type = t0");
+    assert_int_equal(row_count, 2);
+    ask("ls", "by", "actors");
+    assert_int_equal(number("groups"), ACTORS + 1);
+    ask("messages", "where", "type = t7");
+    assert_int_equal(row_count, ACTORS / TYPES + 1);
+}
+
+static int count_actors(void *user, hf_bytes row)
+{
+    hf_argument actors = { .name = "actors", .type = HF_ARG_UINT };
+    int err = hf_arguments_known("row", row, &actors, 1);
+    *(uint64_t *)user += actors.number;
+    return err;
+}
+
+static void test_actors_of_types(void **state)
+{
+    uint64_t actors = 0;
+    (void)state;
+    assert_int_equal(hf_query(store, "ls", hf_view(NULL, 0), count_actors, &actors), HF_OK);
+    assert_int_equal(actors, ACTORS + 1);
+}
+
+/* A pause for each of them: what covers an actor is found among many. */
+static void test_pauses(void **state)
+{
+    (void)state;
+    char what[32];
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(what, sizeof what, i % 2 ? "t%d" : "t%d/%d", i, i);
+        hf_out_clear(&args);
+        hf_out_map(&args, NULL);
+        hf_out_text(&args, "what", hf_str(what));
+        hf_out_end(&args);
+        assert_int_equal(hf_change(store, "pause", hf_out_bytes(&args), keep_last, NULL), HF_OK);
+        assert_int_equal(number("waiting"), i % 2 ? ACTORS / TYPES : 1);
+    }
+    ask("messages", "where", "status = paused");
+    assert_int_equal(number("matched"), 10 + 10 * (ACTORS / TYPES));
+}
+
+static void fill(void)
+{
+    core         c;
+    char         to[32];
+    hf_group     group = { 0 };
+    hf_segment   sends = { .shard = 0 };
+    static char *body;
+    core_open(&c, path, &(hf_disk_options){ .store_max = MIB(256) }, NULL);
+    for (int i = 0; i < ACTORS; i++) {
+        (void)snprintf(to, sizeof to, "t%d/%d", i % TYPES, i);
+        hf_entry e = full_entry(&c, HF_OP_SEND, to, 0, "small", "x");
+        CORE_OK(hf_segment_add(&sends, &e));
+    }
+    CORE_OK(hf_group_add(&group, &sends));
+    CORE_OK(hf_log_append(c.log, &group));
+    hf_group_free(&group);
+    hf_segment_done(&sends);
+    body = calloc(1, LARGE_BYTES);
+    assert_non_null(body);
+    for (int i = 0; i < LARGE; i++)
+        (void)core_send(&c, "large/1", "large", hf_view(body, LARGE_BYTES));
+    free(body);
+    core_close(&c, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_find),   cmocka_unit_test(test_large_bodies),
+        cmocka_unit_test(test_lists),  cmocka_unit_test(test_actors_of_types),
+        cmocka_unit_test(test_pauses),
+    };
+    (void)snprintf(path, sizeof path, "%s", core_directory("many", true));
+    fill();
+    CORE_OK(hf_store_open(&store, path, 0));
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    hf_store_close(store);
+    core_remove(path);
+    hf_out_done(&args);
+    hf_out_done(&last);
+    return failed;
+}
