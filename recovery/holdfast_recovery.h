@@ -87,8 +87,8 @@ HF_API int hf_verify(const char *path, hf_row_fn each, void *user);
 
 /* One moment of the store, whether an engine has it or not, into `file`, compressed, with
  * a checksum; "-": standard output. A file is synced and read back before it has its name;
- * one that was there before, a backup too, is replaced then. HF_ECORRUPT: a row is damaged
- * (hf_salvage). Others: HF_ENOTFOUND, HF_EBUSY (another backup writes there), HF_EFULL,
+ * one that was there before, a backup too, is replaced then. HF_ECORRUPT: a row is damaged,
+ * hf_verify says which. Others: HF_ENOTFOUND, HF_EBUSY (another backup writes there), HF_EFULL,
  * HF_EIO, HF_EINVAL (a file that is no backup is there), HF_EVERSION, HF_ENOMEM. */
 HF_API int hf_backup(const char *path, const char *file, hf_row_fn each, void *user);
 

@@ -44,8 +44,8 @@ static int verify_verdict(const verify_run *run, const cli_child_end *end)
     const cli_output *out = &run->context->output;
     hf_bytes          sum = cli_buffer_bytes(&run->sum);
     if (end->signal) {
-        cli_complain("the checkup was ended by %s: the file is damaged where LMDB looks first; "
-                     "see holdfast salvage", strsignal(end->signal));
+        cli_complain("the checkup was ended by %s: the file is damaged where LMDB looks first",
+                     strsignal(end->signal));
         return CLI_CORRUPT;
     }
     if (end->err && end->err != HF_ECORRUPT) {
@@ -53,8 +53,8 @@ static int verify_verdict(const verify_run *run, const cli_child_end *end)
         return cli_exit_code(end->err);
     }
     if (run->findings) {
-        cli_say(out, "%llu findings. What is sound can be saved: holdfast salvage --to DIR",
-                (unsigned long long)run->findings);
+        cli_say(out, "%llu findings. Keep a copy of the store before you go on; holdfast restore makes "
+                "one from a backup.", (unsigned long long)run->findings);
         return CLI_CORRUPT;
     }
     if (end->err) {

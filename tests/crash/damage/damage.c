@@ -88,6 +88,15 @@ static bool in_lmdb(void)
     return false;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* LMDB may write past a page of its own when the page is damaged: an end like others. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "abort_on_error=1";
+}
+#endif
+
 /* We are dying, so anything may be called; what fails again ends us at once. */
 static void on_death(int number, siginfo_t *info, void *context)
 {
