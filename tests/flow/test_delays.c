@@ -296,7 +296,9 @@ static void test_set_clock(void **state)
     ring_until(&turns, 4);
     usleep(50000);
     assert_string_equal(order, "set-at soon at noon "); /* not `hour` */
-    assert_true(atomic_load(&notes) >= 3);
+    for (int i = 0; i < 5000 && atomic_load(&notes) < 2; i++)
+        usleep(1000);
+    assert_true(atomic_load(&notes) >= 2); /* two jumps may be seen as one */
     ring_ok(hf_close(engine, 5000));
     /* A machine without a clock comes up in 1970: delays go on from what the store knows. */
     int64_t before = atomic_load(&set_by);
