@@ -136,12 +136,16 @@ static void tell_from_two(uint32_t sender)
     (void)pthread_join(other, NULL);
 }
 
-/* What may be paused, as the client knows it. */
+/* What may be paused, as the client knows it: a resume that a crash cut short may have
+ * left it so. */
 static const char *paused(void)
 {
-    for (uint32_t i = w.op_count; i-- > 0;)
-        if (w.ops[i].kind == OP_PAUSE || w.ops[i].kind == OP_RESUME)
-            return w.ops[i].kind == OP_PAUSE ? w.ops[i].what : NULL;
+    for (uint32_t i = w.op_count; i-- > 0;) {
+        if (w.ops[i].kind == OP_PAUSE)
+            return w.ops[i].what;
+        if (w.ops[i].kind == OP_RESUME)
+            return w.start.begun[i] && !w.start.acked[i] ? w.ops[i].what : NULL;
+    }
     return NULL;
 }
 
