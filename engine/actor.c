@@ -9,7 +9,9 @@
 #include "storage/assert.h"
 #include "storage/memory.h"
 
-enum { SLOTS_MIN = 256 };
+#include <stddef.h>
+
+enum { SLOTS_MIN = 256, ROOM_MOST = 192 };
 
 #define POINTER_BITS 0xffffffffffffu
 
@@ -26,18 +28,49 @@ static hf_actor *actor_of(uint64_t slot)
 int hf_actors_init(hf_actors *a)
 {
     memset(a, 0, sizeof *a);
+    hf_cells_init(&a->cells);
     a->slots = hf_mem_zero(SLOTS_MIN, sizeof *a->slots);
     a->mask = SLOTS_MIN - 1;
     return a->slots ? HF_OK : HF_ENOMEM;
+}
+
+/* Behind its address an actor has room for a state like the last one that was made: then
+ * a turn touches one place in memory, not two. */
+static size_t room_at(size_t len)
+{
+    return (offsetof(hf_actor, address) + len + 1 + 7) & ~(size_t)7;
+}
+
+static size_t size_of(size_t len, size_t room)
+{
+    return room ? room_at(len) + room : offsetof(hf_actor, address) + len + 1;
+}
+
+static bool is_apart(const hf_actor *actor)
+{
+    return actor->state && actor->state != (const uint8_t *)actor + room_at(actor->len);
+}
+
+static void drop_state(hf_actors *a, hf_actor *actor)
+{
+    if (is_apart(actor))
+        hf_cells_give(&a->cells, actor->state, actor->state_len);
+    actor->state = NULL;
+}
+
+static void free_actor(hf_actors *a, hf_actor *actor)
+{
+    drop_state(a, actor);
+    hf_cells_give(&a->cells, actor, size_of(actor->len, actor->room));
 }
 
 void hf_actors_done(hf_actors *a)
 {
     for (hf_actor *actor = a->newest, *older; actor; actor = older) {
         older = actor->older;
-        hf_mem_free(actor->state);
-        hf_mem_free(actor);
+        free_actor(a, actor);
     }
+    hf_cells_done(&a->cells);
     hf_mem_free(a->slots);
     memset(a, 0, sizeof *a);
 }
@@ -69,6 +102,7 @@ static int grow(hf_actors *a)
     uint64_t *wider = hf_mem_zero(slots, sizeof *wider);
     if (!wider)
         return HF_ENOMEM;
+    hf_mem_huge(wider, slots * sizeof *wider);
     for (uint32_t i = 0; i <= a->mask; i++)
         if (a->slots[i])
             place(wider, slots - 1, actor_of(a->slots[i])->hash, a->slots[i]);
@@ -76,11 +110,6 @@ static int grow(hf_actors *a)
     a->slots = wider;
     a->mask = slots - 1;
     return HF_OK;
-}
-
-static size_t size_of(size_t len)
-{
-    return sizeof(hf_actor) + len + 1;
 }
 
 static void link_newest(hf_actors *a, hf_actor *actor)
@@ -110,9 +139,12 @@ hf_actor *hf_actors_add(hf_actors *a, uint64_t hash, const char *address, size_t
 {
     if (a->count >= (a->mask + 1) / 4 * 3 && grow(a))
         return NULL;
-    hf_actor *actor = hf_mem_zero(1, size_of(len));
+    size_t size = size_of(len, a->hint);
+    hf_actor *actor = hf_cells_take(&a->cells, size);
     if (!actor)
         return NULL;
+    memset(actor, 0, size);
+    actor->room = a->hint;
     HF_ASSERT(((uintptr_t)actor & ~(uintptr_t)POINTER_BITS) == 0);
     actor->hash = hash;
     actor->len = (uint8_t)len;
@@ -120,7 +152,7 @@ hf_actor *hf_actors_add(hf_actors *a, uint64_t hash, const char *address, size_t
     place(a->slots, a->mask, hash, slot_of(actor));
     link_newest(a, actor);
     a->count++;
-    a->bytes += size_of(len) + 32;
+    a->bytes += size_of(len, 0) + 32;
     return actor;
 }
 
@@ -144,9 +176,8 @@ void hf_actors_remove(hf_actors *a, hf_actor *actor)
     }
     unlink_actor(a, actor);
     a->count--;
-    a->bytes -= size_of(actor->len) + 32 + actor->state_len;
-    hf_mem_free(actor->state);
-    hf_mem_free(actor);
+    a->bytes -= size_of(actor->len, 0) + 32 + actor->state_len;
+    free_actor(a, actor);
 }
 
 void hf_actors_touch(hf_actors *a, hf_actor *actor)
@@ -161,16 +192,19 @@ int hf_actor_set_state(hf_actors *a, hf_actor *actor, hf_bytes state)
 {
     if (!state.data) {
         a->bytes -= actor->state_len;
-        hf_mem_free(actor->state);
-        actor->state = NULL;
+        drop_state(a, actor);
         actor->state_len = 0;
         return HF_OK;
     }
     if (!actor->state || state.len != actor->state_len) {
-        uint8_t *room = hf_mem_alloc(state.len ? state.len : 1);
+        bool inside = actor->room && state.len <= actor->room;
+        uint8_t *room = inside ? (uint8_t *)actor + room_at(actor->len)
+                               : hf_cells_take(&a->cells, state.len);
         if (!room)
             return HF_ENOMEM;
-        hf_mem_free(actor->state);
+        if (!actor->state)
+            a->hint = state.len <= ROOM_MOST ? (uint8_t)state.len : 0;
+        drop_state(a, actor);
         actor->state = room;
         a->bytes += state.len - actor->state_len;
         actor->state_len = (uint32_t)state.len;

@@ -6,6 +6,7 @@
 #ifndef ENGINE_ACTOR_H
 #define ENGINE_ACTOR_H
 
+#include "engine/cells.h"
 #include "engine/type.h"
 
 #include "storage/entry.h"
@@ -24,6 +25,7 @@ typedef struct hf_actor {
     uint64_t         taken;         /* highest place handed out */
     uint64_t         checked;       /* spills it knows about: see shard.h */
     uint8_t          len;           /* of address */
+    uint8_t          room;          /* for a state behind the address */
     bool             damaged;       /* state or a row can't be read: runs no turns */
     bool             rows;          /* has messages in the inbox table */
     uint8_t          version;       /* of its state's form */
@@ -38,6 +40,8 @@ typedef struct hf_actors {
     uint32_t  mask, count;
     hf_actor *newest, *oldest;
     uint64_t  bytes;
+    hf_cells  cells;
+    uint8_t   hint;         /* bytes of the last state of an actor that had none */
 } hf_actors;
 
 int       hf_actors_init(hf_actors *actors);
@@ -64,6 +68,8 @@ int       hf_actor_set_state(hf_actors *actors, hf_actor *actor, hf_bytes state)
         const uint8_t *near_ = (const uint8_t *)hf_actors_first(actors, hash);     \
         __builtin_prefetch(near_);                                                 \
         __builtin_prefetch(near_ + 64);                                            \
+        __builtin_prefetch(near_ + 128);                                           \
+        __builtin_prefetch(near_ + 192);                                           \
     } while (0)
 #define hf_actors_prefetch_state(actors, hash)                                     \
     do {                                                                           \

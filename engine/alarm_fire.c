@@ -219,6 +219,9 @@ static int read_setting(look *l, const hf_alarm *one, hf_entry *e)
 {
     hf_bytes payload;
     uint64_t due, generation;
+    const uint8_t *words = one->letter ? hf_alarms_words(l->shard->alarms, one->generation) : NULL;
+    if (words) /* what an operator wrote */
+        return hf_entry_decode(words, SIZE_MAX, e) ? HF_OK : HF_ECORRUPT;
     if (one->entry) {
         size_t size = hf_entry_decode(one->entry, SIZE_MAX, e);
         if (size && e->flags & HF_ENTRY_SHARES)

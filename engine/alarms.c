@@ -15,6 +15,26 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
+/* A delayed letter that an operator edited. */
+typedef struct hf_reworded {
+    struct hf_reworded *next;
+    uint64_t            id, batch;
+    _Alignas(16) uint8_t bytes[];
+} hf_reworded;
+
+/* Rows tell it now. */
+static void forget_words(hf_alarms *a, uint64_t folded_batch)
+{
+    for (hf_reworded **link = &a->words, *w; (w = *link);) {
+        if (w->batch > folded_batch) {
+            link = &w->next;
+            continue;
+        }
+        *link = w->next;
+        hf_mem_free(w);
+    }
+}
+
 /* ---- What an earlier run left in the log */
 
 static int row_setting(hf_txn *txn, const hf_key *key, uint64_t *due)
@@ -137,6 +157,7 @@ void hf_alarms_done(hf_shard *shard)
 {
     if (!shard->alarms)
         return;
+    forget_words(shard->alarms, UINT64_MAX);
     hf_alarm_set_done(shard->alarms);
     hf_mem_free(shard->alarms);
     shard->alarms = NULL;
@@ -299,6 +320,7 @@ void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine)
         cool(a, a->first);
     a->below = folded;
     settle_spent(shard);
+    forget_words(a, shard->folded_batch);
     if (mine < folded) {
         note_lost(shard, mine, folded);
         a->used = a->far = true;
@@ -429,6 +451,55 @@ static int force(hf_shard *shard, const hf_entry *letter)
     a->used = true;
     a->look_ns = 0;
     return HF_OK;
+}
+
+/* Not among what is set, though it should be: it went off. */
+static bool went_off(const hf_alarms *a, const hf_entry *letter)
+{
+    uint64_t due = hf_due_time(letter);
+    const hf_alarm_queue *q = &a->queues[due & HF_DUE_BY_WALL ? 1 : 0];
+    bool past = due != q->reach.due ? due < q->reach.due : letter->id < q->reach.generation;
+    for (uint32_t i = 0; i < a->forced_count; i++)
+        past = past || a->forced[i] == letter->id;
+    return !find_letter(a, letter->id) && (past || letter->id >= a->below);
+}
+
+const uint8_t *hf_alarms_words(const hf_alarms *a, uint64_t id)
+{
+    const hf_reworded *w = a->words;
+    while (w && w->id != id)
+        w = w->next;
+    return w ? w->bytes : NULL;
+}
+
+static int reword(hf_shard *shard, const hf_entry *letter, hf_batch *batch)
+{
+    hf_alarms *a = shard->alarms;
+    if (went_off(a, letter))
+        return hf_error(HF_ENOTFOUND, "message %llu has just come due",
+                        (unsigned long long)letter->id);
+    hf_reworded *w = hf_mem_zero(1, sizeof *w + hf_entry_size(letter) + 16);
+    if (!w)
+        return hf_error(HF_ENOMEM, "an edit");
+    int err = hf_segment_add(&batch->segments[shard->index], letter);
+    if (err) {
+        hf_mem_free(w);
+        return err;
+    }
+    hf_entry_encode(letter, w->bytes);
+    w->id = letter->id;
+    w->batch = batch->sequence;
+    w->next = a->words; /* before older words about it */
+    a->words = w;
+    return HF_OK;
+}
+
+int hf_alarms_reword(hf_shard *shard, const hf_entry *letter, hf_batch *batch)
+{
+    pthread_mutex_lock(&shard->alarms->lock);
+    int err = reword(shard, letter, batch);
+    pthread_mutex_unlock(&shard->alarms->lock);
+    return err;
 }
 
 int hf_alarms_force(hf_shard *shard, const hf_entry *letter)

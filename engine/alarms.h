@@ -81,6 +81,7 @@ typedef struct hf_alarms {
     _Atomic int64_t extra;       /* that are set, beyond the rows of the index */
     uint64_t       *forced;      /* letters sent on by hand before their time */
     uint32_t        forced_count, forced_room;
+    struct hf_reworded *words;   /* delayed letters that were edited, till that is folded */
     bool            used;        /* there is, or was, something */
     bool            far;         /* the table may hold rows beyond reach */
     bool            busy;        /* something is due that is not on its way, */
@@ -130,6 +131,11 @@ void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine);
 bool hf_alarms_know(const hf_shard *shard, hf_mailbox *box);
 /* Does this message of an alarm still count? It may have been cancelled, or set again. */
 int  hf_alarms_count(hf_shard *shard, const hf_entry *message, bool *counts);
+/* A delayed letter has other words: `letter`, a REQUEUE, is staged, and goes off instead.
+ * HF_ENOTFOUND: it went off already. */
+int  hf_alarms_reword(hf_shard *shard, const hf_entry *letter, struct hf_batch *batch);
+/* Those of the letter with this id; NULL: it was not edited. */
+const uint8_t *hf_alarms_words(const hf_alarms *alarms, uint64_t id);
 /* A delayed letter goes now, unless it went already. */
 int  hf_alarms_force(hf_shard *shard, const hf_entry *letter);
 

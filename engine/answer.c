@@ -9,9 +9,12 @@
  *
  * Worker threads of the control socket. */
 #include "engine/answer.h"
+
 #include "engine/ask.h"
 #include "engine/cancel.h"
+#include "engine/census.h"
 #include "engine/flush.h"
+#include "engine/letter.h"
 #include "engine/limit.h"
 
 #include "recovery/change.h"
@@ -143,6 +146,15 @@ static size_t note(void *user, uint64_t id, uint8_t text[HF_NOTE_MAX])
     return hf_progress_of(((facts *)user)->engine, id, text);
 }
 
+static uint64_t history(void *user, const char *address, size_t len)
+{
+    const facts *f = user;
+    const hf_kind_of *kind = hf_types_find(&f->engine->types, address, len);
+    if (!kind || kind->is.history_ms == HF_NEVER)
+        return UINT64_MAX;
+    return kind->is.history_ms == HF_NOW ? 0 : kind->is.history_ms;
+}
+
 static bool full(void *user)
 {
     return atomic_load(&((facts *)user)->engine->tight);
@@ -152,6 +164,48 @@ static bool limit(void *user, const char *address, size_t len, hf_limited *out)
 {
     const hf_kind_of *kind = hf_types_find(&((facts *)user)->engine->types, address, len);
     return kind && hf_limit_look(kind->limit, out);
+}
+
+/* By powers of two: [bound, how many took less, and not less than the bound before]. */
+static void put_latency(const hf_engine *engine, hf_out *row)
+{
+    const hf_histogram *h = &engine->journal.latency;
+    hf_out_array(row, "commit_us");
+    for (uint32_t power = 0; power < HF_HISTOGRAM_POWERS; power++) {
+        uint64_t count = hf_histogram_below(h, power);
+        if (!count)
+            continue;
+        hf_out_array(row, NULL);
+        hf_out_uint(row, NULL, UINT64_C(1) << power);
+        hf_out_uint(row, NULL, count);
+        hf_out_end(row);
+    }
+    hf_out_end(row);
+    hf_out_uint(row, "commit_us_sum", hf_histogram_sum(h));
+}
+
+static void put_types(const facts *f, hf_out *row)
+{
+    const hf_engine *engine = f->engine;
+    uint64_t stuck = 0;
+    for (uint32_t i = 0; i < f->count; i++)
+        stuck += f->running[i].stuck;
+    hf_out_uint(row, "turns", f->count);
+    hf_out_uint(row, "stuck", stuck);
+    hf_out_array(row, "types");
+    for (uint32_t i = 0; i < engine->types.count; i++) {
+        hf_census sum;
+        hf_census_sum(engine, i, &sum);
+        hf_out_map(row, NULL);
+        hf_out_text(row, "type", hf_str(engine->types.kinds[i].is.name));
+        hf_out_uint(row, "came", atomic_load(&sum.came));
+        hf_out_uint(row, "done", atomic_load(&sum.done));
+        hf_out_uint(row, "failed", atomic_load(&sum.failed));
+        hf_out_uint(row, "retried", atomic_load(&sum.retried));
+        hf_out_uint(row, "dead", atomic_load(&sum.dead));
+        hf_out_end(row);
+    }
+    hf_out_end(row);
 }
 
 static void put_stats(void *user, hf_out *row)
@@ -176,6 +230,7 @@ static void put_stats(void *user, hf_out *row)
     hf_out_uint(row, "commit_p99_us", hf_histogram_at(&engine->journal.latency, 990));
     hf_out_uint(row, "waiting", atomic_load(&c->waiting));
     hf_out_uint(row, "running", atomic_load(&c->running));
+    hf_out_uint(row, "clock_jumps", atomic_load(&c->clock_jumps));
     hf_flushes_count(engine, &dirty, &flushed, &failed);
     if (engine->flushes) {
         hf_out_uint(row, "dirty", dirty);
@@ -185,6 +240,8 @@ static void put_stats(void *user, hf_out *row)
     hf_out_uint(row, "residents", residents);
     hf_out_uint(row, "resident_bytes", bytes);
     hf_out_uint(row, "window_max_bytes", engine->options.window);
+    put_latency(engine, row);
+    put_types(user, row);
 }
 
 static int gather(facts *f, const hf_answers *answers)
@@ -263,12 +320,58 @@ static int follow(hf_engine *engine, const hf_plan *plan)
     return err;
 }
 
-static int send_letters(hf_engine *engine, hf_plan *plan)
+static int compare_ids(const void *pa, const void *pb)
 {
+    const uint64_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+/* What comes in dead waits to be buried. */
+static int gather_dead(void *user, const hf_sight *s)
+{
+    hf_entry e = s->e;
+    e.op = HF_OP_SEND;
+    e.phase = 0;
+    return s->msg.status != HF_DEAD && e.died ? hf_segment_add(user, &e) : HF_OK;
+}
+
+/* Not only when its actor goes on. If it fails they are buried then. */
+static void bury_dead(hf_answers *answers, hf_inquiry *inquiry, facts *f, const hf_plan *plan,
+                      const hf_receipt *receipts)
+{
+    hf_segment dead = { 0 }, none = { 0 };
+    hf_scan scan;
+    uint64_t *ids = hf_mem_zero(plan->count, sizeof *ids);
+    size_t count = 0;
+    for (uint32_t i = 0; ids && i < plan->count; i++)
+        if (plan->more[i].died && receipts[i].err != HF_EDUPLICATE)
+            ids[count++] = receipts[i].id;
+    int err = count ? hf_scan_open(&scan, inquiry) : HF_ENOTFOUND;
+    if (!err) {
+        qsort(ids, count, sizeof *ids, compare_ids);
+        err = hf_scan_some(&scan, ids, count, gather_dead, &dead);
+        hf_scan_close(&scan);
+    }
+    if (!err && dead.count)
+        err = hf_cancel_begin(&f->cancel, answers->engine, answers->watch, &dead, &none);
+    if (dead.count)
+        (void)hf_cancel_end(&f->cancel, err ? NULL : &dead);
+    hf_segment_done(&dead);
+    hf_mem_free(ids);
+}
+
+static int send_letters(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_plan *plan)
+{
+    hf_engine *engine = answers->engine;
     hf_receipt *receipts = hf_mem_zero(plan->count, sizeof *receipts);
     if (!receipts)
         return hf_error(HF_ENOMEM, "receipts");
-    int err = hf_mail(engine, plan->letters, plan->count, receipts);
+    hf_entry note = { .op = HF_OP_SEND };
+    hf_pen_sign(&plan->pen, &note);
+    int err = hf_letters_mail(engine, plan->letters, plan->count, receipts, note.notes,
+                              plan->more);
+    if (!err)
+        bury_dead(answers, inquiry, f, plan, receipts);
     if (!err)
         hf_plan_sent(plan, receipts);
     hf_mem_free(receipts);
@@ -317,17 +420,78 @@ static int make_cancel(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_by
     return err ? err : end;
 }
 
+/* A type of ours may take smaller bodies than a store does. */
+static int check_bodies(const hf_engine *engine, const hf_plan *plan)
+{
+    const hf_segment *lists[] = { &plan->ending, &plan->facts };
+    for (int i = 0; i < 2; i++) {
+        const uint8_t *at = lists[i]->data, *end = at ? at + lists[i]->len : at;
+        for (hf_entry e; at < end && hf_entry_decode(at, (size_t)(end - at), &e);
+             at += hf_entry_size(&e))
+            if (e.data.len > engine->options.body_max)
+                return hf_error(HF_ETOOBIG, "%zu bytes for message %llu, options.body_max is %u",
+                                e.data.len, (unsigned long long)e.id, engine->options.body_max);
+    }
+    return HF_OK;
+}
+
+/* Hold them, look once more, and write what waits now with its new body. */
+static int edit_once(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_bytes arguments,
+                     hf_plan *plan)
+{
+    hf_engine *engine = answers->engine;
+    hf_segment none = { 0 };
+    int err = hf_plan_make(plan, inquiry, "edit", arguments);
+    if (!err)
+        err = check_bodies(engine, plan);
+    if (err || !plan->ending.count)
+        return err ? err : commit_facts(engine, plan);
+    err = hf_cancel_begin(&f->cancel, engine, answers->watch, &plan->ending, &none);
+    hf_plan first = *plan; /* the cancel points into it */
+    memset(plan, 0, sizeof *plan);
+    if (!err)
+        err = gather(f, answers);
+    if (!err)
+        err = hf_plan_make(plan, inquiry, "edit", arguments);
+    if (!err)
+        err = commit_facts(engine, plan);
+    int end = hf_cancel_end(&f->cancel, err ? NULL : &plan->ending);
+    hf_plan_done(&first);
+    return err ? err : end;
+}
+
+static int make_edit(hf_answers *answers, hf_inquiry *inquiry, facts *f, hf_bytes arguments,
+                     hf_plan *plan)
+{
+    int err = HF_ENOTFOUND;
+    for (int i = 0; err == HF_ENOTFOUND && i < LOOKS; i++) { /* one has just come due */
+        struct timespec pause = { 0, 4000000 };
+        if (i) {
+            hf_plan_done(plan);
+            memset(plan, 0, sizeof *plan);
+            (void)nanosleep(&pause, NULL);
+            if ((err = gather(f, answers)))
+                return err;
+        }
+        err = edit_once(answers, inquiry, f, arguments, plan);
+    }
+    return err == HF_ENOTFOUND ? hf_error(HF_ETIMEDOUT, "a delayed message does not come: no room?")
+                               : err;
+}
+
 static int make_change(hf_answers *answers, hf_inquiry *inquiry, facts *f, const char *name,
                        hf_bytes arguments, hf_plan *plan)
 {
     hf_engine *engine = answers->engine;
     if (strcmp(name, "cancel") == 0)
         return make_cancel(answers, inquiry, f, arguments, plan);
+    if (strcmp(name, "edit") == 0)
+        return make_edit(answers, inquiry, f, arguments, plan);
     int err = hf_plan_make(plan, inquiry, name, arguments);
     if (err)
         return err;
     if (plan->count)
-        return send_letters(engine, plan);
+        return send_letters(answers, inquiry, f, plan);
     err = commit_facts(engine, plan);
     if (!err && (plan->facts.count || plan->delayed.count) && follow(engine, plan))
         err = hf_error(HF_EUNKNOWN, "on disk, but this engine cannot follow: %s",
@@ -382,10 +546,11 @@ int hf_answer(void *user, bool change, const char *name, hf_bytes arguments, hf_
         return err;
     hf_living living = { .user = &f, .type = type_name, .defines = defines, .runs = runs,
                          .resident = resident, .suspect = suspect, .note = note,
-                         .full = full, .limit = limit,
+                         .full = full, .history = history, .limit = limit,
                          .stats = put_stats };
     hf_inquiry inquiry = { .disk = engine->disk, .living = &living, .source = "engine",
-                           .pid = (uint64_t)getpid(), .each = row, .user = to };
+                           .pid = (uint64_t)getpid(), .uid = hf_control_uid(to),
+                           .each = row, .user = to };
     err = change ? change_store(answers, &inquiry, &f, name, arguments)
                  : hf_inquire(&inquiry, name, arguments);
     hf_mem_free(f.running);

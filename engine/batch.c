@@ -114,6 +114,8 @@ void hf_batch_clear(hf_batch *b)
     if (b->note_count)
         hf_dedupe_cut(b, 0);
     b->decided = 0;
+    b->signature = hf_view(NULL, 0);
+    b->more = NULL;
     b->refusal = HF_OK;
     b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
     b->fired = 0;

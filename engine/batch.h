@@ -28,6 +28,8 @@ struct hf_batch {
     uint32_t      shards;
     hf_range     *done;       /* messages still in the window that are done */
     uint32_t      done_count, done_room;
+    const struct hf_letter_more *more; /* what letters bring along; lent */
+    hf_bytes      signature;  /* of an operator, on letters that are added; lent */
     uint64_t      ask;        /* who waits for the reply to what it sends; 0: nobody */
     struct hf_response *replies; /* for callers outside, newest first; reply.c */
     uint64_t      reply_bytes;

@@ -1,4 +1,4 @@
-/* cancel.c - take messages out of inboxes, for good.
+/* cancel.c - take messages out of inboxes: for good, or for another body.
  *
  * Happy path: each shard holds the messages: an id in its set keeps a letter from being
  * begun, wherever it is, a parcel that rests goes on resting. When what the shard had
@@ -6,7 +6,8 @@
  * their handler had, with all that follows from a death in the same commit. Their letters
  * are passed over when they are met; once the fold has moved the death into the tables
  * nobody can meet them any more. One that has steps to undo becomes a parcel again that
- * undoes them.
+ * undoes them; one that an operator edited (a REQUEUE) a parcel with its new body, where
+ * it stood. A delayed letter has its new words noted, and they are what goes off.
  *
  * Fails: a shard in a long turn does not answer, then nothing happens; without memory a
  * message is let go. What a thread has in its hands is only asked to stop. The errands run
@@ -17,6 +18,7 @@
 #include "engine/endset.h"
 #include "engine/expiry.h"
 #include "engine/suspect.h"
+#include "engine/timebase.h"
 #include "engine/turn.h"
 #include "engine/urgency.h"
 
@@ -86,7 +88,7 @@ static int hold(hf_shard *shard, const hf_entry *m, bool *runs)
     hf_parcel *p = !err && actor ? parcel_of(actor, m->id) : NULL;
     *runs = p && p->now != HF_PARCEL_RESTS;
     if (err || *runs) {
-        if (p)
+        if (p && m->op != HF_OP_REQUEUE)
             atomic_store(&p->stop, true);
         return err;
     }
@@ -109,7 +111,7 @@ static void let_go(hf_shard *shard, const hf_entry *m)
         hf_endset_put(shard->doomed, m->id, 0);
     if (!p || p->now != HF_PARCEL_RESTS || p->due_ns != FROZEN)
         return;
-    uint64_t now = hf_clock_wall_ms(), due = p->e.due;
+    uint64_t now = hf_timebase_now(shard->engine), due = p->e.due;
     hf_dispatch_rest(shard, p, hf_clock_mono_ns() + (due > now ? (due - now) * 1000000 : 0));
     hf_dispatch_ready(shard, actor->mailbox);
 }
@@ -138,6 +140,8 @@ static int undo_first(hf_shard *shard, hf_actor *actor, hf_parcel *p, bool fresh
     int err = hf_dispatch_mailbox(shard, actor, &box);
     if (!err)
         err = hf_parcel_note(p, m->err, m->error, hf_clock_wall_ms());
+    if (!err)
+        err = hf_parcel_annotate(p, m->notes);
     p->e.phase = 1;
     p->e.due = 0;
     if (!err)
@@ -162,9 +166,11 @@ static int bury_now(hf_shard *shard, hf_actor *actor, hf_parcel *p, const hf_ent
     hf_entry was = p->e;
     turn->parcel = p;
     hf_turn_begin(turn, actor->kind, batch, &p->e, NULL);
+    p->e.phase = 0;
     p->e.err = m->err;
     p->e.error = m->error;
     p->e.error_len = m->error_len;
+    p->e.notes = m->notes;
     int err = hf_outcome_bury(turn, &p->e);
     if (err) {
         hf_turn_cut(turn);
@@ -228,6 +234,71 @@ static int bury(hf_shard *shard, const hf_entry *m)
     return HF_OK;
 }
 
+/* ---- Another body */
+
+/* In the store it takes the old one's place; there is not one more of them. */
+static int stage_edit(hf_batch *batch, const hf_entry *m)
+{
+    hf_segment *facts = hf_batch_facts(batch);
+    int err = hf_segment_add(facts, m);
+    if (!err)
+        facts->requeues--;
+    return err;
+}
+
+/* A parcel keeps what is known of its steps. */
+static void rewrite(hf_shard *shard, hf_parcel *p, hf_parcel *from)
+{
+    uint8_t *bytes = p->bytes;
+    p->bytes = from->bytes;
+    p->e = from->e;
+    from->bytes = bytes;
+    hf_dispatch_parcel_drop(shard, from);
+}
+
+/* HF_EAGAIN: it will soon be where it can be edited. HF_ENOTFOUND: a delayed letter has
+ * just become a message. */
+static int edit(hf_shard *shard, const hf_entry *m)
+{
+    hf_actor *actor;
+    hf_mailbox *box;
+    hf_batch *batch = hf_shard_batch(shard);
+    if (!batch)
+        return HF_ENOMEM;
+    if (m->flags & HF_ENTRY_DELAYED)
+        return hf_alarms_reword(shard, m, batch);
+    int err = find_actor(shard, m, &actor);
+    hf_parcel *p = err || !actor ? NULL : parcel_of(actor, m->id);
+    if (err || !actor || (p ? p->now != HF_PARCEL_RESTS : doom_of(shard, m->id) != HF_END_KEPT))
+        return err;
+    if (!p && is_ahead(shard, m))
+        return HF_EAGAIN;
+    hf_parcel *fresh = hf_dispatch_parcel(shard, actor, m);
+    if (!fresh)
+        return HF_ENOMEM;
+    err = hf_dispatch_mailbox(shard, actor, &box);
+    if (!err)
+        err = stage_edit(batch, &fresh->e);
+    if (err) {
+        hf_dispatch_parcel_drop(shard, fresh);
+        return err;
+    }
+    if (p) {
+        rewrite(shard, p, fresh);
+    } else {
+        fresh->requeued = true; /* its steps may lie anywhere */
+        hf_mailbox_insert(box, fresh);
+        hf_dispatch_rest(shard, fresh, FROZEN);
+        hf_endset_put(shard->doomed, m->id, batch->sequence);
+        drop_letter(box, &box->paged, m->id);
+        drop_letter(box, &box->letters, m->id);
+    }
+    actor->batch = batch->sequence;
+    if (hf_batch_bytes(batch) >= shard->engine->batch_bytes)
+        hf_shard_submit(shard);
+    return HF_OK;
+}
+
 /* ---- Errands: to all shards at once */
 
 typedef enum part { HOLD, BURY, LET_GO, AWAIT } part;
@@ -252,7 +323,7 @@ static int do_one(hf_shard *shard, cancel_errand *r, uint32_t i)
     if (r->part == HOLD)
         return hold(shard, m, &r->runs[i]);
     if (r->part == BURY)
-        return bury(shard, m);
+        return m->op == HF_OP_REQUEUE ? edit(shard, m) : bury(shard, m);
     let_go(shard, m);
     return HF_OK;
 }
@@ -374,7 +445,8 @@ static void note_asked(hf_cancel *c, hf_watch *watch, const bool *runs)
     for (uint32_t i = 0; i < c->count; i++)
         if (runs[i]) {
             c->asked[c->asked_count++] = c->items[i].id;
-            hf_watch_stop(watch, c->items[i].id);
+            if (c->items[i].op != HF_OP_REQUEUE)
+                hf_watch_stop(watch, c->items[i].id);
         }
     qsort(c->asked, c->asked_count, sizeof *c->asked, by_number);
 }

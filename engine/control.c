@@ -47,6 +47,7 @@ typedef struct peer {
     uint8_t     *data;    /* what was read and not answered */
     size_t       len, room;
     size_t       frame;   /* bytes of the request being answered, with its length */
+    uint32_t     uid;     /* who it is */
     bool         hang_up; /* said by the worker */
     bool         working;
     hf_out       out;
@@ -372,12 +373,19 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         give_to_worker(p);
 }
 
-static bool may_ask(int fd)
+static bool may_ask(int fd, uint32_t *uid)
 {
     struct ucred who;
     socklen_t len = sizeof who;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0
-        && (who.uid == geteuid() || who.uid == 0);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        return false;
+    *uid = (uint32_t)who.uid;
+    return who.uid == geteuid() || who.uid == 0;
+}
+
+uint32_t hf_control_uid(const void *to)
+{
+    return ((const peer *)to)->uid;
 }
 
 /* One more than we take: it is told so, if it listens. */
@@ -397,7 +405,7 @@ static void refuse(int fd)
     (void)close(fd);
 }
 
-static void welcome(hf_control *c, int fd)
+static void welcome(hf_control *c, int fd, uint32_t uid)
 {
     peer *p = hf_mem_zero(1, sizeof *p);
     if (!p || uv_poll_init(c->listener.loop, &p->poll, fd)) {
@@ -407,6 +415,7 @@ static void welcome(hf_control *c, int fd)
     }
     p->control = c;
     p->fd = fd;
+    p->uid = uid;
     p->newer = c->peers;
     c->peers = p;
     c->count++;
@@ -420,15 +429,16 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     hf_control *c = poll->data;
     (void)status, (void)events;
     for (;;) {
+        uint32_t uid;
         int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             return;
-        if (!may_ask(fd))
+        if (!may_ask(fd, &uid))
             (void)close(fd);
         else if (c->count >= PEERS)
             refuse(fd);
         else
-            welcome(c, fd);
+            welcome(c, fd, uid);
     }
 }
 

@@ -24,6 +24,9 @@ typedef int (*hf_control_answer)(void *user, bool change, const char *name, hf_b
 int  hf_control_open(hf_control **control, struct uv_loop_s *loop, const char *store,
                      hf_control_answer answer, void *user);
 
+/* User id of whom a row goes to: of the peer, as it was when it connected. */
+uint32_t hf_control_uid(const void *to);
+
 /* On the loop's thread: remove the socket, hang up, let the workers end what
  * they are at. Its memory goes with the loop's next round. NULL is fine. */
 void hf_control_close(hf_control *control);

@@ -10,6 +10,7 @@
  * its actor aside. The shard never waits for another thread but when it has
  * nothing to do, and takes no more while too much of its own is uncommitted. */
 #include "engine/turn.h"
+#include "engine/census.h"
 
 #include "engine/conflate.h"
 #include "engine/inbox.h"
@@ -84,9 +85,9 @@ static void drop_mailbox(hf_shard *shard, hf_mailbox *box)
 
 /* ---- Turns of shard types */
 
-static uint64_t due_ns_of(uint64_t due_ms)
+static uint64_t due_ns_of(const hf_shard *shard, uint64_t due_ms)
 {
-    uint64_t now = hf_clock_wall_ms();
+    uint64_t now = hf_timebase_now(shard->engine);
     return hf_clock_mono_ns() + (due_ms > now ? (due_ms - now) * 1000000 : 0);
 }
 
@@ -129,6 +130,7 @@ static int keep_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, const hf_l
     if (turn->rows)
         hf_rows_keep(shard, actor, turn->rows, batch->sequence);
     batch->turns++;
+    hf_census_add(&hf_census_of(turn)->done);
     actor->batch = batch->sequence;
     return HF_OK;
 }
@@ -160,7 +162,7 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
     if (fresh)
         hf_mailbox_insert(box, p);
     if (due_ms) {
-        hf_dispatch_rest(shard, p, due_ns_of(due_ms));
+        hf_dispatch_rest(shard, p, due_ns_of(shard, due_ms));
     } else {
         hf_dispatch_parcel_done(shard, p);
         hf_dispatch_ready(shard, box);
@@ -302,7 +304,7 @@ static int rest_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from, const
     if (box->actor->taken < e->place)
         box->actor->taken = e->place;
     hf_urgency_pop(box, from);
-    hf_dispatch_rest(shard, p, due_ns_of(e->due));
+    hf_dispatch_rest(shard, p, due_ns_of(shard, e->due));
     return HF_OK;
 }
 
@@ -337,7 +339,7 @@ static int run_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from)
         if (wants != HF_GOES_ON)
             return wants;
     }
-    if (e.due && e.reason != HF_DUE_PASSED && e.due > hf_clock_wall_ms())
+    if (e.due && e.reason != HF_DUE_PASSED && e.due > hf_timebase_now(shard->engine))
         return rest_letter(shard, box, from, &e);
     if (e.op != HF_OP_SEND || e.expires || e.phase) {
         int wants = hf_expiry_letter(shard, box, from, &letter, &e);
@@ -391,7 +393,7 @@ static int run_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     if (p->heap)
         hf_timers_remove(shard, p);
-    if (p->e.op == HF_OP_DUE || p->e.phase) {
+    if (p->e.op == HF_OP_DUE || p->e.phase || p->e.expires) {
         int wants = hf_expiry_parcel(shard, box, p);
         if (wants != HF_GOES_ON)
             return wants;

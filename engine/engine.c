@@ -138,6 +138,9 @@ static int copy_options(hf_engine *engine, const hf_options *options)
         return hf_error(HF_EINVAL, "options.window is %llu, 64 KiB to 64 GiB",
                         (unsigned long long)o->window);
     o->store_max = o->store_max ? o->store_max : (uint64_t)64 << 30;
+    o->history = o->history ? o->history : 100000;
+    if (o->history == HF_NO_HISTORY) /* as many as there is room for */
+        o->history--;
     if (o->store_max < o->window)
         return hf_error(HF_EINVAL, "options.store_max is smaller than the window");
     engine->shard_count = o->shards;
@@ -208,6 +211,8 @@ static int open_store(hf_engine *engine, const char *path)
     hf_log_options log = { .window = engine->options.window, .shards = engine->shard_count,
                            .readers = engine->shard_count, .past = true, .offload = hf_sorter_run,
                            .user = engine->sorter };
+    log.history = hf_types_history(&engine->types, &log.history_ms)
+        ? engine->options.history : HF_NO_HISTORY;
     err = hf_log_open(&engine->log, engine->disk, &log);
     if (!err)
         err = hf_replay(engine->log);

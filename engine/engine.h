@@ -26,6 +26,7 @@ typedef struct hf_counters {
     _Atomic uint64_t held;     /* of them: their type is not defined, or they are paused */
     _Atomic uint64_t running;  /* turns on pools, and unfinished ones */
     _Atomic uint64_t alarms;
+    _Atomic uint64_t clock_jumps;
 } hf_counters;
 
 struct hf_engine {
@@ -66,6 +67,7 @@ struct hf_engine {
     _Atomic uint64_t was_alone;   /* id of a suspect that could not be alone in time */
     atomic_uint suspects;      /* messages that may have killed the process */
     hf_counters count;
+    struct hf_census *census;  /* the same of each type: census.h */
     hf_shelf    shelf;
     hf_callbacks callbacks;
     struct hf_asks *asks;      /* callers that wait for a reply; ask.c */

@@ -93,6 +93,19 @@ int hf_expiry_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from,
     return HF_OK;
 }
 
+/* One that was edited before it was begun still has its time. */
+static bool is_late(hf_shard *shard, hf_parcel *p)
+{
+    static const char why[] = "expired";
+    if (p->e.op != HF_OP_REQUEUE || p->e.attempt || !p->e.expires
+        || hf_timebase_now(shard->engine) < p->e.expires)
+        return false;
+    p->e.err = HF_EDEAD;
+    p->e.error = why;
+    p->e.error_len = sizeof why - 1;
+    return true;
+}
+
 static int bury_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     hf_turn *turn = shard->turn;
@@ -118,7 +131,7 @@ static int bury_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 int hf_expiry_parcel(hf_shard *shard, hf_mailbox *box, hf_parcel *p)
 {
     bool counts;
-    if (is_over(box->actor, &p->e))
+    if (is_over(box->actor, &p->e) || is_late(shard, p))
         return bury_parcel(shard, box, p);
     int err = look(shard, &p->e, &counts);
     if (err || counts)

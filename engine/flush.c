@@ -100,10 +100,8 @@ void hf_flush_hold(const hf_turn *turn)
     }
 }
 
-void hf_flush_park(hf_response *r, hf_batch *batch)
+static void park(hf_flush *f, hf_response *r)
 {
-    hf_flush *f = r->flush;
-    r->position += hf_batch_facts(batch)->base;
     r->next = NULL;
     pthread_mutex_lock(&f->lock);
     *f->waiting_end = r;
@@ -111,6 +109,23 @@ void hf_flush_park(hf_response *r, hf_batch *batch)
     atomic_fetch_add(&f->parked, 1);
     pthread_cond_broadcast(&f->wake);
     pthread_mutex_unlock(&f->lock);
+}
+
+void hf_flush_park(hf_response *r, hf_batch *batch)
+{
+    r->position += hf_batch_facts(batch)->base;
+    park(r->flush, r);
+}
+
+bool hf_flush_park_known(hf_engine *engine, const char *to, size_t len, hf_response *r)
+{
+    const hf_kind_of *kind = hf_types_find(&engine->types, to, len);
+    if (!kind || !kind->flush || !kind->flush->now)
+        return false;
+    r->position = atomic_load(&engine->published); /* somewhere below lies the SAVE */
+    r->position -= r->position > 0;
+    park(kind->flush, r);
+    return true;
 }
 
 /* ---- What is at hand */

@@ -35,6 +35,10 @@ void hf_flush_forget(hf_turn *turn);
 void hf_flush_hold(const hf_turn *turn);
 /* A reply whose turn is committed at `batch`. The journal's thread. */
 void hf_flush_park(struct hf_response *reply, hf_batch *batch);
+/* The reply of an earlier turn of actor `to`, told once more: with HF_NOW it, too, waits for
+ * the row. False: it need not. */
+bool hf_flush_park_known(hf_engine *engine, const char *to, size_t len,
+                         struct hf_response *reply);
 
 /* ---- The engine */
 

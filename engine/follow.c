@@ -4,12 +4,14 @@
  * Happy path: the journal says that the letter was a duplicate; the ask joins the list of
  * those that follow another message. Whenever something came of any word the loop looks up,
  * for all of the list, what is known of theirs: what is on disk is told, the rest waits on.
- * A look-up may read the disk, which the journal's thread must not.
+ * A look-up may read the disk, which the journal's thread must not. Of a type with HF_NOW
+ * they wait on for the row, as the first one does.
  *
  * Told HF_EDUPLICATE: a reply too large to be kept, or a word that is over. */
 #include "engine/asking.h"
 
 #include "engine/dedupe.h"
+#include "engine/flush.h"
 
 #include "storage/memory.h"
 
@@ -64,6 +66,19 @@ static int told_of(const hf_taken *taken)
     }
 }
 
+/* Does what it is told wait for the row that the turn changed? */
+static bool waits_for_row(struct hf_asks *s, uint64_t number, const char *to, hf_response *reply)
+{
+    if (!reply || reply->err || !hf_flush_park_known(s->engine, to, strlen(to), reply))
+        return false;
+    pthread_mutex_lock(&s->lock);
+    hf_asking *a = hf_asks_find(s, number);
+    if (a && a->follows)
+        hf_asks_unfollow(s, a);
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
 static void look_at_one(struct hf_asks *s, uint64_t number, uint64_t first, const char *word)
 {
     hf_taken taken = { .id = 0 };
@@ -80,7 +95,7 @@ static void look_at_one(struct hf_asks *s, uint64_t number, uint64_t first, cons
         reply = hf_response_new(number, err, given ? &taken.reply : NULL);
         err = reply ? err : HF_ENOMEM;
     }
-    if (err != HF_PENDING)
+    if (err != HF_PENDING && !waits_for_row(s, number, word, reply))
         hf_asks_end(s->engine, number, err, reply);
     hf_mem_free(bytes);
 }

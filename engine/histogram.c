@@ -36,3 +36,25 @@ uint64_t hf_histogram_at(const hf_histogram *h, uint32_t part)
     }
     return 0;
 }
+
+uint64_t hf_histogram_below(const hf_histogram *h, uint32_t power)
+{
+    uint32_t from = power ? bucket_of(UINT64_C(1) << (power - 1)) : 0;
+    uint32_t to = bucket_of(UINT64_C(1) << power);
+    uint64_t count = 0;
+    if (power + 1 == HF_HISTOGRAM_POWERS)
+        to = HF_BUCKETS;
+    for (uint32_t i = from; i < to; i++)
+        count += atomic_load_explicit(&h->buckets[i], memory_order_relaxed);
+    return count;
+}
+
+uint64_t hf_histogram_sum(const hf_histogram *h)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < HF_BUCKETS; i++) {
+        uint64_t low = value_of(i), high = i + 1 < HF_BUCKETS ? value_of(i + 1) - 1 : low;
+        sum += atomic_load_explicit(&h->buckets[i], memory_order_relaxed) * ((low + high) / 2);
+    }
+    return sum;
+}

@@ -12,6 +12,11 @@ typedef struct hf_histogram {
 } hf_histogram;
 
 void     hf_histogram_add(hf_histogram *histogram, uint64_t value);
+/* How many values are below 2^power, and not below the power of two before. */
+enum { HF_HISTOGRAM_POWERS = 43 };
+uint64_t hf_histogram_below(const hf_histogram *histogram, uint32_t power);
+uint64_t hf_histogram_sum(const hf_histogram *histogram); /* of all, about */
+
 /* The value below which `part` of 1000 lie; 0 when there is none. */
 uint64_t hf_histogram_at(const hf_histogram *histogram, uint32_t part);
 

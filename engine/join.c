@@ -57,6 +57,7 @@ static int stage_message(hf_turn *turn, hf_entry *e)
     e->hash = hf_address_hash(engine->seed, e->to, e->to_len);
     e->from = turn->e->to;
     e->from_len = turn->e->to_len;
+    e->parent = turn->e->id;
     uint32_t shard = hf_address_shard(e->hash, engine->shard_count);
     int err = hf_segment_add(&turn->batch->segments[shard], e);
     if (err)

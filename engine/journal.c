@@ -1,10 +1,9 @@
 /* journal.c - the one way in, and the only thread that writes.
  *
- * Happy path of a round: take all batches that wait, write them as one
- * transaction, and then, strictly in this order, wake the callers that wait,
- * let the shards see the new messages, hand the turns' batches back. While one
- * sync runs the next group gathers. A batch that *rides* (a bare
- * acknowledgement or save) starts no round of its own for 10 ms.
+ * Happy path of a round: take all batches that wait, write them as one transaction, and
+ * then, strictly in this order, wake the callers that wait, let the shards see the new
+ * messages, hand the turns' batches back. While one sync runs the next group gathers. A batch
+ * that *rides* (a bare acknowledgement or save) starts no round of its own for 10 ms.
  *
  * Fails: no room - callers get HF_EFULL, turns are kept and tried again as the
  * fold frees pages; no memory - the same with HF_ENOMEM; anything else - the
@@ -141,6 +140,7 @@ static int write_round(round *r)
     for (hf_batch *b = r->outside; b && !err; b = b->next)
         err = add_batch(g, b);
     g->leaves = r->turns != NULL;
+    g->calm = !r->outside && !r->pressed && hf_pace_calm(engine);
     hf_log_hold(engine->log, hf_shards_pulled(engine));
     HF_TESTPOINT("journal.gathered");
     return err ? err : hf_engine_append(engine, g);
@@ -174,7 +174,7 @@ static void committed(round *r)
     hf_log_stat(engine->log, &stats);
     j->worked_ns = hf_clock_mono_ns();
     if (r->outside)
-        j->paced_ns = j->worked_ns;
+        hf_pace_took(j, j->worked_ns - r->started);
     count_list(engine, r->outside, stats.next);
     count_list(engine, r->turns, stats.next);
     atomic_store_explicit(&engine->count.waiting, stats.waiting, memory_order_relaxed);
@@ -539,6 +539,7 @@ static void *journal_main(void *user)
     hf_engine *engine = user;
     hf_journal *j = &engine->journal;
     keep_large_blocks();
+    hf_thread_hurry();
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);

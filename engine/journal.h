@@ -27,6 +27,7 @@ typedef struct hf_journal {
     hf_batch       *words;      /* operators' words that found none: neither refused yet, */
     uint64_t        words_until; /* nor kept for longer than this, ns */
     uint64_t        paced_ns;   /* when outsiders were last let in */
+    uint64_t        group_less; /* bytes that a group may hold less than the most: commits take long */
     uint64_t        worked_ns;  /* the last commit */
     bool            rested;     /* gave memory back since then */
     bool            starved;    /* told the log that there is no room */
@@ -70,6 +71,8 @@ uint64_t hf_pace_allowance(hf_engine *engine, const hf_batch *turns);
 bool     hf_pace_crowded(hf_engine *engine);
 uint64_t hf_batches_bytes(const hf_batch *list);
 uint32_t hf_batches_count(const hf_batch *list);
+bool     hf_pace_calm(const hf_engine *engine); /* no outsider came of late */
+void     hf_pace_took(hf_journal *journal, uint64_t ns); /* a commit with outsiders did */
 void     hf_pace_linger(const hf_journal *journal, uint32_t knocks);
 
 /* One round of the journal without its thread, for tests: gathers what is

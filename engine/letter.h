@@ -24,6 +24,12 @@ static inline const hf_letter *hf_letter_whole(const hf_letter *letter, hf_lette
     return copy;
 }
 
+/* hf_mail with the note of an operator (recovery/pen.h) on each letter, and what it brings
+ * along from another store (`more`, one a letter; NULL: nothing). */
+struct hf_letter_more;
+int hf_letters_mail(hf_engine *engine, const hf_letter *letters, size_t count,
+                    hf_receipt *receipts, hf_bytes signature, const struct hf_letter_more *more);
+
 /* Add letters from outside to a batch: all, or the batch is of no use. */
 int hf_letters_add(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count);
 

@@ -47,6 +47,27 @@ void hf_letters_pop(hf_letters *l)
     l->count--;
 }
 
+uint32_t hf_letters_below(const hf_letters *l, uint64_t place)
+{
+    uint32_t low = 0, high = l->count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (l->items[(l->first + mid) & (l->slots - 1)].place < place)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+void hf_letters_cut(hf_letters *l, uint32_t count)
+{
+    l->first = (l->first + count) & (l->slots - 1);
+    l->count -= count;
+    if (!l->count)
+        hf_letters_free(l);
+}
+
 void hf_letters_free(hf_letters *l)
 {
     while (l->count)
@@ -119,6 +140,7 @@ void hf_parcel_free(hf_parcel *p)
     hf_rows_end(p->rows);
     hf_mem_free(p->bytes);
     hf_mem_free(p->trouble);
+    hf_mem_free(p->notes);
     hf_mem_free(p);
 }
 
@@ -143,6 +165,20 @@ int hf_parcel_note(hf_parcel *p, int err, const char *error, uint64_t now_ms)
     p->e.error = (const char *)trouble;
     p->e.error_len = (uint32_t)len;
     p->e.times = hf_view(at, times - skip + 8);
+    return HF_OK;
+}
+
+int hf_parcel_annotate(hf_parcel *p, hf_bytes notes)
+{
+    if (!notes.len)
+        return HF_OK;
+    uint8_t *copy = hf_mem_alloc(notes.len);
+    if (!copy)
+        return HF_ENOMEM;
+    memcpy(copy, notes.data, notes.len);
+    hf_mem_free(p->notes);
+    p->notes = copy;
+    p->e.notes = hf_view(copy, notes.len);
     return HF_OK;
 }
 

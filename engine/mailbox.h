@@ -57,6 +57,7 @@ typedef struct hf_parcel {
     hf_entry          e;         /* the message; points into bytes */
     uint8_t          *bytes;
     uint8_t          *trouble;   /* error text and times, after a failure */
+    uint8_t          *notes;     /* what an operator did since it became a parcel */
     struct hf_batch  *batch;     /* of its last turn on a pool, until taken back */
     hf_parcel_end     end;       /* and how that ended */
     uint64_t          due_ms;
@@ -104,6 +105,9 @@ struct hf_mailbox {
 int   hf_letters_push(hf_letters *letters, const hf_letter_in *letter);
 hf_letter_in *hf_letters_front(hf_letters *letters); /* NULL: empty */
 void  hf_letters_pop(hf_letters *letters);
+/* How many lie below that place; and without these, which have no pages. */
+uint32_t hf_letters_below(const hf_letters *letters, uint64_t place);
+void  hf_letters_cut(hf_letters *letters, uint32_t count);
 void  hf_letters_free(hf_letters *letters);
 void  hf_page_drop(hf_page *page); /* one use less; NULL is fine */
 
@@ -117,6 +121,8 @@ void       hf_parcel_free(hf_parcel *parcel);
 void       hf_steps_free(struct hf_steps *steps); /* step.c; NULL is fine */
 /* What its last failure left: copied. */
 int        hf_parcel_note(hf_parcel *parcel, int err, const char *error, uint64_t now_ms);
+/* What operators did to it: copied. */
+int        hf_parcel_annotate(hf_parcel *parcel, hf_bytes notes);
 void       hf_mailbox_insert(hf_mailbox *mailbox, hf_parcel *parcel); /* by place */
 void       hf_mailbox_remove(hf_mailbox *mailbox, hf_parcel *parcel);
 

@@ -6,9 +6,11 @@
  * whole message enters the same batch. Fails only for want of memory: then the
  * message stays as it was and runs again. The thread the turn ran on. */
 #include "engine/ask.h"
+#include "engine/census.h"
 #include "engine/schedule.h"
 #include "engine/letter.h"
 #include "engine/step.h"
+#include "engine/timebase.h"
 #include "engine/turn.h"
 
 #include "recovery/out.h"
@@ -22,7 +24,8 @@
 int hf_outcome_ack(hf_batch *batch, const hf_entry *m)
 {
     hf_entry e = { .op = HF_OP_ACK, .to = m->to, .to_len = m->to_len, .hash = m->hash,
-                   .id = m->id, .place = m->place, .name = "", .error = "", .from = "" };
+                   .id = m->id, .place = m->place, .name = "", .error = "", .from = "",
+                   .took = m->took };
     if (m->flags & HF_ENTRY_STEPS)
         e.flags = HF_ENTRY_PURGES;
     hf_due_end(&e, m);
@@ -36,7 +39,10 @@ int hf_outcome_retry(hf_batch *batch, const hf_entry *m)
                    .id = m->id, .place = m->place, .attempt = m->attempt, .due = m->due,
                    .err = m->err, .error = m->error, .error_len = m->error_len,
                    .times = m->times, .phase = m->phase, .generation = m->generation,
+                   .took = m->took,
                    .flags = m->flags & HF_ENTRY_STEPS, .name = "", .from = "" };
+    if (m->phase) /* a cancel's; else the store knows newer ones than we may */
+        e.notes = m->notes;
     return hf_segment_add(hf_batch_facts(batch), &e);
 }
 
@@ -76,7 +82,7 @@ int hf_outcome_bury(hf_turn *turn, hf_entry *m)
 {
     hf_entry e = *m;
     e.op = HF_OP_DEAD;
-    e.died = hf_clock_wall_ms();
+    e.died = m->died ? m->died : hf_clock_wall_ms(); /* it came in dead */
     e.due = 0;
     if (hf_join_is_child(m))
         e.join = 0; /* it has ended, also if it is requeued */
@@ -84,15 +90,17 @@ int hf_outcome_bury(hf_turn *turn, hf_entry *m)
     if (!err)
         err = hf_batch_named(turn->batch, m->place);
     turn->err = HF_OK;
-    if (!err)
+    if (!err && !m->died)
         err = tell_dead_to(turn, m);
     if (!err && (m->ask | m->answer_len | m->dedupe_len))
         err = hf_ask_gone(turn, m);
     if (!err && hf_join_is_child(m))
         err = hf_join_lost(turn, m);
-    if (!err)
-        turn->batch->dead++;
-    return err;
+    if (err)
+        return err;
+    turn->batch->dead++;
+    atomic_fetch_add_explicit(&hf_census_of(turn)->dead, 1, memory_order_relaxed);
+    return HF_OK;
 }
 
 int hf_outcome_dead(hf_turn *turn, hf_parcel *parcel, const char *why)
@@ -146,8 +154,9 @@ static void run_failed_hook(hf_turn *turn, const hf_entry *m, bool dead)
 
 static int stage_snooze(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
 {
-    uint64_t now = hf_clock_wall_ms();
+    uint64_t now = hf_timebase_now(turn->engine);
     uint64_t delay = turn->snooze_ms ? turn->snooze_ms : 1;
+    parcel->e.expires = 0; /* it was begun */
     parcel->e.due = *due_ms = now + delay < now ? UINT64_MAX : now + delay;
     return hf_outcome_retry(turn->batch, &parcel->e);
 }
@@ -163,8 +172,8 @@ int hf_outcome_failed(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
     if (turn->verdict == HF_TURN_SNOOZED)
         return stage_snooze(turn, parcel, due_ms);
     memcpy(error, turn->error, sizeof error);
-    uint64_t now = hf_clock_wall_ms();
-    int err = hf_parcel_note(parcel, turn->code, error, now);
+    uint64_t now = hf_timebase_now(turn->engine);
+    int err = hf_parcel_note(parcel, turn->code, error, hf_clock_wall_ms());
     if (err)
         return err;
     uint32_t phase = m->phase;
@@ -176,8 +185,10 @@ int hf_outcome_failed(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
     m->due = *due_ms = undo ? now : dead ? 0 : now + hf_outcome_pause(type, m->attempt);
     run_failed_hook(turn, m, dead);
     atomic_fetch_add_explicit(&count->failed, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&hf_census_of(turn)->failed, 1, memory_order_relaxed);
     if (!dead || undo) {
         atomic_fetch_add_explicit(&count->retried, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&hf_census_of(turn)->retried, 1, memory_order_relaxed);
         err = hf_outcome_retry(turn->batch, m);
     } else {
         err = hf_outcome_bury(turn, m);

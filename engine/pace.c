@@ -12,8 +12,12 @@
 enum {
     LINGER_NS = 60 * 1000,
     PACE_NS   = 20 * 1000 * 1000,
+    CALM_NS   = 100 * 1000 * 1000, /* nobody came for so long */
     GROUP_MAX = 4 << 20,   /* bytes in one commit: outsiders get what turns leave, */
     GROUP_MIN = 512 << 10, /* but this much */
+    GROUP_LOW = 1 << 20,   /* where commits take long the most is less, down to this */
+    LONG_NS   = 6 * 1000 * 1000,
+    SHORT_NS  = 3 * 1000 * 1000,
 };
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -21,6 +25,24 @@ enum {
 #else
 #define HF_RELAX() ((void)0)
 #endif
+
+static uint64_t group_most(const hf_journal *j)
+{
+    return GROUP_MAX - j->group_less;
+}
+
+/* Who sends waits for the whole group: a commit with outsiders took so long. */
+void hf_pace_took(hf_journal *j, uint64_t ns)
+{
+    uint64_t most = group_most(j);
+    j->paced_ns = j->worked_ns;
+    if (ns > LONG_NS)
+        most -= most / 4;
+    else if (ns < SHORT_NS)
+        most += most / 16;
+    most = most < GROUP_LOW ? GROUP_LOW : most > GROUP_MAX ? GROUP_MAX : most;
+    j->group_less = GROUP_MAX - most;
+}
 
 /* How many bytes of outsiders may come in now. While shards lag they come slower and
  * fewer: what isn't worked on before the window is folded costs many times as much.
@@ -38,10 +60,10 @@ uint64_t hf_pace_bytes(hf_engine *engine)
     if (stats.bytes > stats.limit)
         return 0;
     if (lag < window / 8)
-        return stats.folding ? GROUP_MAX / 4 : GROUP_MAX;
+        return stats.folding ? group_most(j) / 4 : group_most(j);
     if (lag < window / 4)
-        return since > PACE_NS / 4 ? GROUP_MAX / 2 : 0;
-    return since > PACE_NS ? GROUP_MAX / 2 : 0;
+        return since > PACE_NS / 4 ? group_most(j) / 2 : 0;
+    return since > PACE_NS ? group_most(j) / 2 : 0;
 }
 
 uint64_t hf_batches_bytes(const hf_batch *list)
@@ -56,7 +78,8 @@ uint64_t hf_batches_bytes(const hf_batch *list)
 uint64_t hf_pace_allowance(hf_engine *engine, const hf_batch *turns)
 {
     uint64_t allowed = hf_pace_bytes(engine), taken = allowed ? hf_batches_bytes(turns) : 0;
-    uint64_t rest = taken + GROUP_MIN < GROUP_MAX ? GROUP_MAX - taken : GROUP_MIN;
+    uint64_t most = group_most(&engine->journal);
+    uint64_t rest = taken + GROUP_MIN < most ? most - taken : GROUP_MIN;
     return allowed < rest ? allowed : rest;
 }
 
@@ -75,6 +98,11 @@ bool hf_pace_crowded(hf_engine *engine)
     if (was && !over)
         hf_shards_wake(engine);
     return over;
+}
+
+bool hf_pace_calm(const hf_engine *engine)
+{
+    return hf_clock_mono_ns() - engine->journal.paced_ns > CALM_NS;
 }
 
 uint32_t hf_batches_count(const hf_batch *b)

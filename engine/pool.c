@@ -9,12 +9,14 @@
  * Fails: without memory, or when there is no room for what a turn sends, the
  * turn is held: run again soon, no try burnt. Pool threads. */
 #include "engine/pool.h"
+#include "engine/census.h"
 
 #include "engine/flush.h"
 #include "engine/limit.h"
 #include "engine/rows.h"
 #include "engine/step.h"
 #include "engine/suspect.h"
+#include "engine/timebase.h"
 #include "engine/urgency.h"
 #include "engine/thread.h"
 #include "engine/turn.h"
@@ -95,6 +97,7 @@ static int end_turn(hf_turn *turn, hf_parcel *p, bool stands)
             p->e.flags |= HF_ENTRY_STEPS;
         err = hf_outcome_ack(turn->batch, &p->e);
         turn->batch->turns = 1;
+        atomic_fetch_add_explicit(&hf_census_of(turn)->done, 1, memory_order_relaxed);
         p->end = HF_END_DONE;
     }
     if (err)
@@ -147,6 +150,7 @@ static void run_parcel(hf_pool_thread *t, hf_parcel *p)
     if (atomic_exchange(&p->stop, false))
         atomic_store(&turn->cancel, p->e.id);
     bool stands = hf_step_run(turn, p);
+    p->e.took = (hf_clock_mono_ns() - atomic_load(&turn->began_ns)) / 1000000;
     hf_turn_says says = hf_limit_says(turn, stands);
     int err = end_turn(turn, p, stands);
     if (err) { /* no memory to say how it ended: it did not happen */
@@ -187,17 +191,11 @@ static hf_parcel *take_parcel(hf_pool *pool)
 
 static void wait_for_parcel(hf_pool *pool)
 {
-    struct timespec soon;
     if (!pool->queue.levels || pool->halted) {
         pthread_cond_wait(&pool->wake, &pool->lock);
         return;
     }
-    clock_gettime(CLOCK_REALTIME, &soon);
-    soon.tv_nsec += 5000000;
-    if (soon.tv_nsec >= 1000000000) {
-        soon.tv_nsec -= 1000000000;
-        soon.tv_sec++;
-    }
+    struct timespec soon = hf_clock_after(5000000);
     pthread_cond_timedwait(&pool->wake, &pool->lock, &soon);
 }
 
@@ -250,7 +248,7 @@ static void take_state(hf_shard *shard, const hf_parcel *p)
 void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
 {
     hf_mailbox *box = p->actor->mailbox;
-    uint64_t now_ms = hf_clock_wall_ms(), wait = 50;
+    uint64_t now_ms = hf_timebase_now(shard->engine), wait = 50;
     box->running--;
     shard->runs_outside--;
     if (p->batch && p->batch->end) {
@@ -300,6 +298,16 @@ static int start_threads(hf_pool *pool)
     return HF_OK;
 }
 
+/* Nobody's setting of the clock may keep it asleep. */
+static void init_wake(hf_pool *pool)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->wake, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 int hf_pools_start(hf_engine *engine)
 {
     for (uint32_t i = 0; i < engine->types.count; i++) {
@@ -312,7 +320,7 @@ int hf_pools_start(hf_engine *engine)
         pool->engine = engine;
         pool->kind = kind;
         pthread_mutex_init(&pool->lock, NULL);
-        pthread_cond_init(&pool->wake, NULL);
+        init_wake(pool);
         kind->pool = pool;
         int err = start_threads(pool);
         if (err)

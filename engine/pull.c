@@ -7,6 +7,7 @@
  * earlier run left does not come this way: see paging.c.
  * Fails for want of memory, and goes on at the same entry. The shard's thread. */
 #include "engine/conflate.h"
+#include "engine/census.h"
 #include "engine/inbox.h"
 #include "engine/alarms.h"
 #include "engine/suspect.h"
@@ -18,7 +19,7 @@
 
 enum {
     TURNS_A_ROUND = 4096, /* of the log before other work */
-    AHEAD         = 16,   /* entries to look ahead */
+    AHEAD         = 32,   /* entries to look ahead */
 };
 
 /* Does it wait in an inbox? Other entries of a shard's run are about alarms, or nothing. */
@@ -39,6 +40,7 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
     if (err || !actor) /* NULL: its type is not defined, the message is held */
         return err;
     actor->used = shard->seconds;
+    hf_census_add(&shard->census[actor->kind->index].came);
     if (actor->checked != shard->spills && (err = hf_paging_check(shard, actor)))
         return err;
     hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
@@ -49,7 +51,7 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
         && !hf_pauses_hold(engine, actor)) {
         hf_entry e;
         hf_dispatch_decode(&letter, &e);
-        if (!e.expires)
+        if (!e.expires && !e.phase && (!e.due || e.reason == HF_DUE_PASSED))
             return hf_dispatch_turn(shard, actor, &e, &letter, NULL);
     }
     hf_mailbox *box;

@@ -105,6 +105,7 @@ static int send_answer(hf_turn *turn, const hf_entry *m, hf_cause cause, hf_byte
                    .name = m->answer, .name_len = (uint8_t)strlen(m->answer), .data = body,
                    .hash = hf_address_hash(turn->engine->seed, to.data, to.len),
                    .cause = cause, .about = m->about, .from = m->to, .from_len = m->to_len,
+                   .parent = m->id,
                    .error = "", .answer = "", .dedupe = "" };
     if (cause == HF_GONE) {
         e.err = m->err ? m->err : HF_EDEAD;

@@ -6,6 +6,7 @@
  * goes on after the next open; the log says so. */
 #include "engine/alarms.h"
 #include "engine/answer.h"
+#include "engine/timebase.h"
 #include "engine/turn.h"
 
 #include "storage/clock.h"
@@ -25,14 +26,22 @@ static hf_parcel *parcel_of(const hf_actor *actor, uint64_t id)
     return p;
 }
 
-/* It rests here: due now, with the tries that the retry says. */
+/* By engine time. */
+static uint64_t due_ns(const hf_shard *shard, uint64_t due_ms)
+{
+    uint64_t now = hf_timebase_now(shard->engine);
+    return hf_clock_mono_ns() + (due_ms > now ? (due_ms - now) * 1000000 : 0);
+}
+
+/* It rests here: due now, or when the retry says, with the tries that the retry says. */
 static int wake_resting(hf_shard *shard, hf_parcel *p, const hf_entry *retry)
 {
     if (p->now != HF_PARCEL_RESTS)
         return HF_OK;
+    (void)hf_parcel_annotate(p, retry->notes); /* the store has them in any case */
     p->e.attempt = retry->attempt;
     p->e.due = retry->due;
-    hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+    hf_dispatch_rest(shard, p, due_ns(shard, retry->due));
     hf_dispatch_ready(shard, p->actor->mailbox);
     return HF_OK;
 }
@@ -46,7 +55,7 @@ static int enter_requeued(hf_shard *shard, hf_actor *actor, const hf_entry *mess
         return HF_ENOMEM;
     p->requeued = true;
     hf_mailbox_insert(box, p);
-    hf_dispatch_rest(shard, p, hf_clock_mono_ns());
+    hf_dispatch_rest(shard, p, due_ns(shard, message->due));
     hf_dispatch_ready(shard, box);
     return HF_OK;
 }

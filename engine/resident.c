@@ -180,13 +180,14 @@ void hf_resident_sweep(hf_shard *shard)
 static bool drop_letters(hf_shard *shard, hf_mailbox *box, uint64_t folded, bool overtaken)
 {
     bool dropped = box->conflated && hf_conflate_fold(shard, box, folded, overtaken);
-    for (hf_letter_in *letter; (letter = hf_letters_front(&box->letters)); dropped = true) {
-        if (letter->place >= folded)
-            break;
-        hf_urgency_pop(box, &box->letters);
-        box->unread++;
-    }
-    if (dropped)
+    uint32_t below = hf_letters_below(&box->letters, folded);
+    if (box->urgent) /* counts them */
+        for (uint32_t i = 0; i < below; i++)
+            hf_urgency_pop(box, &box->letters);
+    else if (below)
+        hf_letters_cut(&box->letters, below);
+    box->unread += below;
+    if (dropped || below)
         box->actor->rows = true;
     return dropped;
 }

@@ -98,8 +98,9 @@ static void set_alarms(hf_turn *turn, const schedule *s, uint64_t now)
     else
         hf_alarm_own(turn, name, s->due, 0);
     alarm_name(name, HF_TICK_LOOK, s->name);
-    if (!s->cron.interval_ms && rest > LOOK_MS)
-        hf_alarm_own(turn, name, 0, LOOK_MS);
+    /* The tick makes this void, unless the clock is set back before it comes. */
+    if (!s->cron.interval_ms)
+        hf_alarm_own(turn, name, 0, rest + AGAIN_MS < LOOK_MS ? rest + AGAIN_MS : LOOK_MS);
 }
 
 static void cancel_alarms(hf_turn *turn, hf_bytes of)

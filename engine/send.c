@@ -9,6 +9,8 @@
 #include "engine/timebase.h"
 #include "engine/turn.h"
 
+#include "recovery/change.h"
+
 #include "storage/error.h"
 #include "storage/memory.h"
 
@@ -139,6 +141,9 @@ static int add_letters(hf_engine *engine, hf_batch *batch, const hf_letter *lett
         if ((err = hf_inbox_admit(engine, &e)))
             return err;
         e.ask = batch->ask;
+        e.notes = batch->signature;
+        if (batch->more)
+            hf_letter_dress(&batch->more[i], &e);
         hf_segment *s = &batch->segments[shard];
         uint32_t before = s->len;
         /* Until the commit a receipt holds which of its shard's it is. */
@@ -201,6 +206,12 @@ int hf_engine_may_wait(const hf_engine *engine)
 
 int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receipt *receipts)
 {
+    return hf_letters_mail(engine, letters, count, receipts, hf_view(NULL, 0), NULL);
+}
+
+int hf_letters_mail(hf_engine *engine, const hf_letter *letters, size_t count,
+                    hf_receipt *receipts, hf_bytes signature, const hf_letter_more *more)
+{
     int err = check_call(engine, letters, count);
     if (!err)
         err = hf_engine_may_wait(engine);
@@ -210,6 +221,8 @@ int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receip
     if (!batch)
         return hf_error(HF_ENOMEM, "a batch");
     batch->outside = true;
+    batch->signature = signature;
+    batch->more = more;
     err = add_letters(engine, batch, letters, count, receipts);
     bool nobody = !err && hf_batch_is_empty(batch); /* no subscriber */
     if (!err && !nobody)

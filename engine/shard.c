@@ -4,6 +4,7 @@
  * anyone rings the bell when there may be work. Stopping lets the running turn
  * end and hands in what it staged. Fails at start for want of memory. */
 #include "engine/cancel.h"
+#include "engine/census.h"
 #include "engine/alarms.h"
 #include "engine/flush.h"
 #include "engine/rows.h"
@@ -39,6 +40,7 @@ static int init_shard(hf_engine *engine, uint32_t index)
     int err = hf_actors_init(&shard->actors);
     if (err || !shard->turn || !shard->slot || (engine->limited && !shard->held))
         return hf_error(HF_ENOMEM, "shard %u", index);
+    shard->census = shard->turn->census = engine->census + index * engine->types.count;
     return HF_OK;
 }
 
@@ -64,9 +66,9 @@ static int look_for_rows(hf_engine *engine)
 
 int hf_shards_make(hf_engine *engine)
 {
-    int err = HF_OK;
+    int err = hf_census_make(engine);
     engine->shards = hf_mem_zero(engine->shard_count, sizeof *engine->shards);
-    if (!engine->shards)
+    if (err || !engine->shards)
         return hf_error(HF_ENOMEM, "shards");
     for (uint32_t i = 0; !err && i < engine->shard_count; i++)
         err = init_shard(engine, i);
@@ -180,6 +182,7 @@ void hf_shards_done(hf_engine *engine)
         done_shard(&engine->shards[i]);
     hf_mem_free(engine->shards);
     engine->shards = NULL;
+    hf_census_done(engine);
 }
 
 uint64_t hf_shards_lag(const hf_engine *engine)

@@ -100,6 +100,7 @@ typedef struct hf_shard {
     struct hf_endset *doomed;      /* ids of messages that were cancelled; NULL: none ever was; cancel.c */
     struct hf_alarms *alarms;      /* what is due later: alarms.h */
     hf_turn        *turn;          /* reused */
+    struct hf_census *census;      /* its row of each type: census.h */
     struct hf_strike_slot *slot;
 } hf_shard;
 

@@ -138,6 +138,7 @@ static void publish(hf_turn *turn, const hf_letter *letter)
     if (!err) {
         e.from = turn->e->to;
         e.from_len = turn->e->to_len;
+        e.parent = turn->e->id;
         err = hf_topic_send(turn->engine, turn->batch, letter->to, &e, STAGED_MAX, &turn->staged,
                             &copies);
     }
@@ -170,6 +171,7 @@ void hf_send_letter(hf_turn *turn, const hf_letter *letter)
     }
     e.from = turn->e->to;
     e.from_len = turn->e->to_len;
+    e.parent = turn->e->id;
     if (turn->handing)
         hf_ask_hand_on(turn, &e);
     if (hf_turn_stage(turn, &turn->batch->segments[shard], &e)) {

@@ -34,6 +34,7 @@ int hf_stat(hf_engine *engine, hf_stats *out)
         .dirty = dirty,
         .flushed = flushed,
         .flush_failed = failed,
+        .clock_jumps = atomic_load(&c->clock_jumps),
     };
     memcpy(out, &stats, out->size < sizeof stats ? out->size : sizeof stats);
     return HF_OK;

@@ -12,6 +12,8 @@
  * window that was replayed. Pool threads. */
 #include "engine/step.h"
 
+#include "engine/timebase.h"
+
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -428,7 +430,7 @@ static int keep_undo(hf_turn *turn, hf_parcel *p)
         err = bury_undone(turn, p);
     } else {
         p->e.phase = 1;
-        p->due_ms = p->e.due = hf_clock_wall_ms();
+        p->due_ms = p->e.due = hf_timebase_now(turn->engine);
         p->end = HF_END_RESTS;
         err = hf_outcome_retry(turn->batch, &p->e);
     }
@@ -451,7 +453,7 @@ static int leave_undo(hf_turn *turn, hf_parcel *p)
 {
     const hf_type *type = &turn->kind->is;
     char why[HF_ERROR_MAX + 1];
-    uint64_t now = hf_clock_wall_ms();
+    uint64_t now = hf_timebase_now(turn->engine);
     memcpy(why, turn->error, sizeof why);
     hf_turn_cut(turn);
     turn->err = HF_OK;

@@ -93,7 +93,7 @@ static void accuse_running(bench *b, const hf_strike_life *last)
 }
 
 /* 1 minute · 4^(n-1), four months at most. */
-static uint64_t pause_ms(uint32_t strikes)
+uint64_t hf_strike_pause_ms(uint32_t strikes)
 {
     uint32_t n = strikes < STRIKES_WAIT ? strikes : STRIKES_WAIT;
     return (uint64_t)STRIKE_MS << (2 * (n - 1));
@@ -108,7 +108,7 @@ static void strike_alone(const bench *b, const hf_strike_life *last, uint64_t no
         if (last->slots[i].id && last->slots[i].id != suspect->id)
             return; /* not alone after all */
     suspect->strikes++;
-    suspect->until_ms = now_ms + pause_ms(suspect->strikes);
+    suspect->until_ms = now_ms + hf_strike_pause_ms(suspect->strikes);
 }
 
 bool hf_strike_judge(const hf_strike_life *last, const hf_strike_origin *now, uint64_t now_ms,

@@ -42,6 +42,9 @@ typedef struct hf_strike_image {
 /* The life that counts; NULL: none can be believed. */
 const hf_strike_life *hf_strike_last(const hf_strike_image *image);
 
+/* How long a message waits that killed so often, alone; it did at least once. */
+uint64_t hf_strike_pause_ms(uint32_t strikes);
+
 /* Make `next`, the life that begins now, out of the last one (may be NULL).
  * Returns whether that one ended by a death of the process. Pure. */
 bool hf_strike_judge(const hf_strike_life *last, const hf_strike_origin *now, uint64_t now_ms,

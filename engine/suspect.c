@@ -10,6 +10,8 @@
  * type with .strikes = HF_NEVER has no suspects. */
 #include "engine/suspect.h"
 
+#include "engine/strike_file.h"
+
 #include "storage/clock.h"
 
 static const uint64_t ALONE_NS = UINT64_C(10000000000), SOON_NS = 2000000;
@@ -83,7 +85,8 @@ hf_suspicion hf_suspect_judge(hf_engine *engine, const hf_kind_of *kind, const h
         return HF_MUST_DIE;
     uint64_t now = hf_clock_wall_ms();
     if (s->until_ms > now) {
-        *wait_ns = (s->until_ms - now) * 1000000;
+        uint64_t wait = s->until_ms - now, most = hf_strike_pause_ms(s->strikes ? s->strikes : 1);
+        *wait_ns = (wait < most ? wait : most) * 1000000; /* the clock may have been set back */
         return HF_MUST_WAIT;
     }
     return s->deaths < 2 ? HF_MAY_RUN : run_alone(engine, m, wait_ns);

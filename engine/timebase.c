@@ -1,7 +1,8 @@
 /* timebase.c - engine time, and what letters say about time.
  *
  * Happy path: at the open the wall clock and the monotonic one are read together; from
- * then on engine time is a sum. Delays become absolute when they are staged, rounded up,
+ * then on engine time is a sum. Each record tells how far the wall clock was from it when
+ * it was written, so that the next open goes on from there, whoever set the clock before. Delays become absolute when they are staged, rounded up,
  * so that nothing is early. Fails only for a letter with two times. Any thread, but for
  * the watch, which belongs to the first shard. */
 #include "engine/timebase.h"
@@ -15,18 +16,20 @@ enum { JUMP_MS = 500 }; /* more than any clock drifts in the time between two lo
 void hf_timebase_open(hf_engine *engine)
 {
     const hf_window *w = hf_log_window(engine->log);
-    uint64_t wall = hf_clock_wall_ms(), seen = 0;
+    const hf_record *last = w->count ? hf_window_at(w, w->count - 1) : NULL;
+    uint64_t seen = last ? last->time_ms : 0;
     engine->time_mono = hf_clock_mono_ns(); /* never ahead of the wall clock */
-    if (w->count)
-        seen = hf_window_at(w, w->count - 1)->time_ms;
+    uint64_t wall = hf_clock_wall_ms();
     if (seen > wall) {
         hf_engine_log(engine, HF_WARN, "%s: the wall clock stands %llu s before the newest record; "
                       "delays go on from that", hf_disk_path(engine->disk),
                       (unsigned long long)((seen - wall) / 1000));
+        atomic_fetch_add(&engine->count.clock_jumps, 1);
         wall = seen;
     }
-    engine->time_base = wall;
-    engine->wall_ahead = hf_clock_wall_ms() - wall;
+    engine->time_base = last ? wall + (uint64_t)last->skew_ms : wall;
+    hf_log_keep_time(engine->log, engine->time_base, engine->time_mono);
+    engine->wall_ahead = hf_clock_wall_ms() - engine->time_base;
 }
 
 uint64_t hf_timebase_now(const hf_engine *engine)
@@ -82,6 +85,7 @@ void hf_timebase_watch(hf_engine *engine)
     engine->wall_ahead = ahead;
     if (jump <= JUMP_MS && jump >= -JUMP_MS)
         return;
+    atomic_fetch_add(&engine->count.clock_jumps, 1);
     hf_engine_log(engine, HF_WARN, "%s: the wall clock was set %s by %lld ms; what is due at a "
                   "time of day follows it, delays do not", hf_disk_path(engine->disk),
                   jump > 0 ? "forward" : "back", (long long)(jump > 0 ? jump : -jump));

@@ -7,6 +7,7 @@
 #include "engine/turn.h"
 
 #include "engine/ask.h"
+#include "engine/census.h"
 #include "engine/schedule.h"
 #include "engine/rows.h"
 
@@ -46,6 +47,7 @@ hf_turn *hf_turn_new(hf_engine *engine, bool on_pool)
     turn->engine = engine;
     turn->marks = marks;
     turn->on_pool = on_pool;
+    turn->census = engine->census + engine->shard_count * engine->types.count; /* a shard has its own */
     turn->on_shard = !on_pool;
     if (on_pool) {
         pthread_mutex_init(&turn->lock, NULL);
@@ -138,29 +140,29 @@ void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_en
     if (turn->engine->ancestors)
         hf_turn_key_prefix(turn->engine, e->id, turn->key);
     put_hex(turn->key + 16, e->id);
-    turn->msg = (hf_message){
-        .id = e->id,
-        .key = turn->key,
-        .to = e->to,
-        .from = e->from,
-        .kind = e->name,
-        .body = e->data,
-        .cause = (hf_cause)e->cause,
-        .status = HF_RUNNING,
-        .attempt = e->attempt + 1,
-        .worker = turn->msg.worker,
-        .sent = e->sent,
-        .due = e->due,
-        .expires = e->expires,
-        .urgency = e->urgency,
-        .err = e->err,
-        .replaced = e->replaced,
-        .error = e->error,
-        .user = kind->is.user,
-        .about = e->cause == HF_ANSWER || e->cause == HF_GONE ? e->about : 0,
-        .joined = hf_entry_joined(e),
-        .lost = hf_entry_lost(e),
-    };
+    hf_message *msg = &turn->msg; /* field by field: most are set anyhow */
+    msg->id = e->id;
+    msg->key = turn->key;
+    msg->to = e->to;
+    msg->from = e->from;
+    msg->kind = e->name;
+    msg->body = e->data;
+    msg->cause = (hf_cause)e->cause;
+    msg->status = HF_RUNNING;
+    msg->attempt = e->attempt + 1;
+    msg->sent = e->sent;
+    msg->due = e->due;
+    msg->expires = e->expires;
+    msg->urgency = e->urgency;
+    msg->err = e->err;
+    msg->replaced = e->replaced;
+    msg->error = e->error;
+    msg->user = kind->is.user;
+    msg->about = e->cause == HF_ANSWER || e->cause == HF_GONE ? e->about : 0;
+    msg->joined = hf_entry_joined(e);
+    msg->lost = hf_entry_lost(e);
+    msg->retry = 0;
+    msg->missed = 0;
     if (e->cause == HF_ALARM && e->op == HF_OP_SEND)
         hf_schedule_told(&turn->msg, e);
 }

@@ -23,6 +23,7 @@ struct hf_turn {
     uint32_t        done_count, done_last, named_count; /* and of the rest of it */
     uint32_t        note_count;  /* letters with .dedupe */
     const struct hf_response *replied; /* and the newest reply */
+    struct hf_census *census;    /* of each type, where its thread counts */
     bool            on_pool;
     bool            on_shard;    /* of a shard's thread: must not wait */
     /* the message */

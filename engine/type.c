@@ -45,6 +45,7 @@ static void fill_defaults(hf_type *t)
     or_default(&t->rate_ms, 1000);
     or_default(&t->stuck_ms, 60000);
     or_default(&t->idle_ms, 300000);
+    or_default(&t->history_ms, 24 * 3600 * 1000);
     or_default(&t->inbox_max, HF_NEVER);
     or_default(&t->flush_ms, 1000);
 }
@@ -158,4 +159,18 @@ hf_kind_of *hf_types_named(const hf_types *types, const char *type, size_t len)
 hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len)
 {
     return hf_types_named(types, address, hf_address_type_len(address, len));
+}
+
+bool hf_types_history(const hf_types *types, uint64_t *ms)
+{
+    bool any = false;
+    *ms = 0;
+    for (uint32_t i = 0; i < types->count; i++) {
+        uint32_t one = types->kinds[i].is.history_ms;
+        if (one == HF_NOW)
+            continue;
+        any = true;
+        *ms = one == HF_NEVER ? UINT64_MAX : *ms > one ? *ms : one;
+    }
+    return any;
 }

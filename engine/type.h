@@ -39,4 +39,7 @@ hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len
 /* The same, when the length of the type is known. */
 hf_kind_of *hf_types_named(const hf_types *types, const char *type, size_t len);
 
+/* Shall the store keep finished messages for `show`? For how long at most. */
+bool hf_types_history(const hf_types *types, uint64_t *ms);
+
 #endif

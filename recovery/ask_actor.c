@@ -329,6 +329,9 @@ static int tell(life *l)
     hf_actor_topics_put(&l->topics, out);
     hf_actor_schedules_put(&l->schedules, out);
     put_reason(l, out, pause);
+    int err = hf_out_pausings(out, l->scan.view, l->actor);
+    if (err)
+        return err;
     return hf_inquiry_tell(inquiry);
 }
 

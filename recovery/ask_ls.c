@@ -15,6 +15,9 @@ typedef enum by { BY_TYPES, BY_ACTORS, BY_ERRORS } by;
 typedef struct listing {
     hf_scan    scan;
     hf_tallies tallies;
+    hf_tally  *last;    /* the tally of the message before; NULL: it may have moved */
+    uint64_t   actor;   /* and its actor: hash, */
+    uint64_t   number;  /* and hf_standing.number */
     by         by;
     uint64_t   limit;
 } listing;
@@ -39,6 +42,16 @@ static int count_error(listing *l, const hf_sight *s)
     return HF_OK;
 }
 
+/* Was this actor not seen before? The inbox comes last and shows an actor's messages one
+ * after the other, so of what stands there nothing must be noted. */
+static int see_actor(listing *l, uint64_t hash, bool apart, bool *fresh)
+{
+    if (apart || !l->scan.plain)
+        return hf_tallies_see(&l->tallies, hash, fresh);
+    *fresh = (!l->last || l->actor != hash) && !hf_tallies_saw(&l->tallies, hash);
+    return HF_OK;
+}
+
 static int count(void *user, const hf_sight *s)
 {
     listing *l = user;
@@ -48,13 +61,47 @@ static int count(void *user, const hf_sight *s)
     if (l->by == BY_TYPES)
         len = hf_address_type_len(s->msg.to, len);
     bool fresh = false;
-    int err = l->by == BY_TYPES ? hf_tallies_see(&l->tallies, s->e.hash, &fresh) : HF_OK;
+    int err = l->by == BY_TYPES ? see_actor(l, s->e.hash, s->died || s->delayed, &fresh) : HF_OK;
     hf_tally *tally = err ? NULL : hf_tallies_of(&l->tallies, s->msg.to, len);
     if (!tally)
         return hf_error(HF_ENOMEM, "a list of actors");
     tally->actors += fresh;
     hf_tally_add(tally, s);
+    l->last = tally;
+    l->actor = s->e.hash;
+    l->number = 0;
     return HF_OK;
+}
+
+/* The same for a message of the same group as the one before, in fewer steps. */
+static bool count_plain(void *user, const hf_standing *actor, hf_status status, uint64_t id,
+                        uint64_t sent)
+{
+    listing *l = user;
+    hf_tally *t = l->last;
+    if (l->by == BY_ERRORS) /* it never failed */
+        return true;
+    if (!t)
+        return false;
+    if (l->number != actor->number) {
+        size_t len = actor->len;
+        bool fresh = false;
+        if (l->by == BY_TYPES)
+            len = hf_address_type_len(actor->to, len);
+        if (t->len != len || memcmp(t->name, actor->to, len) != 0)
+            return false;
+        if (l->by == BY_TYPES && see_actor(l, actor->hash, false, &fresh))
+            return false;
+        t->actors += fresh;
+        l->actor = actor->hash;
+        l->number = actor->number;
+    }
+    t->by[status]++;
+    if (sent && (!t->oldest || sent < t->oldest))
+        t->oldest = sent;
+    if (id > t->newest)
+        t->newest = id;
+    return true;
 }
 
 /* Types that are defined or paused have a row even without messages. */
@@ -149,6 +196,7 @@ static int list(hf_inquiry *inquiry, listing *l, hf_where *where)
     if (err)
         return err;
     l->scan.where = where;
+    l->scan.plain = where ? NULL : count_plain;
     err = hf_scan_all(&l->scan, count, l);
     if (!err && l->by == BY_TYPES && !where)
         err = add_empty_types(l);

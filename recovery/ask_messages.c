@@ -5,6 +5,9 @@
  * in bytes. Happy path: walk, sort, tell, and say where the next page begins.
  * Any thread. */
 #include "recovery/arguments.h"
+#include "recovery/life.h"
+#include "recovery/message_key.h"
+#include "recovery/pen.h"
 #include "recovery/question.h"
 
 #include "storage/error.h"
@@ -164,24 +167,6 @@ int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments)
 
 /* ---- One message */
 
-static void put_attempts(hf_out *out, const hf_sight *s)
-{
-    enum { SHOWN = 20 };
-    size_t count = s->e.times.len / 8, from = count > SHOWN ? count - SHOWN : 0;
-    const uint8_t *times = s->e.times.data;
-    hf_out_array(out, "attempts");
-    for (size_t i = from; i < count; i++) {
-        hf_out_map(out, NULL);
-        hf_out_uint(out, "at", hf_get64(times + 8 * i));
-        if (i + 1 == count && s->msg.err) { /* only the last one's words are kept */
-            hf_out_int(out, "err", s->msg.err);
-            hf_out_text(out, "error", hf_str(s->msg.error));
-        }
-        hf_out_end(out);
-    }
-    hf_out_end(out);
-}
-
 enum { STEP_BEGUN = 1, STEP_ENDED, STEP_UNDONE }; /* phases of a STEP entry */
 
 typedef struct step_walk {
@@ -218,39 +203,109 @@ static int put_steps(hf_scan *scan, hf_out *out, uint64_t id)
     return err == 1 ? HF_OK : err;
 }
 
+typedef struct telling {
+    hf_scan scan;
+    hf_life life;
+} telling;
+
+/* What both have, who live and who ended. */
+static int put_life(telling *t, const hf_sight *s)
+{
+    hf_out *out = &t->scan.inquiry->row;
+    uint64_t parent = s->e.parent;
+    hf_out_message(out, s, true);
+    hf_life_put_attempts(&t->life, out, s);
+    hf_out_notes(out, "changes", t->life.notes.len ? t->life.notes : s->e.notes);
+    return hf_life_put_kin(&t->life, &t->scan, out, parent);
+}
+
 static int describe(void *user, const hf_sight *s)
 {
-    hf_scan *scan = user;
-    hf_inquiry *inquiry = scan->inquiry;
+    telling *t = user;
+    hf_inquiry *inquiry = t->scan.inquiry;
     const hf_living *living = inquiry->living;
     hf_out *out = &inquiry->row;
+    bool has_steps = s->e.flags & HF_ENTRY_STEPS;
+    uint64_t id = s->msg.id, until;
     uint32_t strikes = 0;
-    uint64_t until;
     hf_out_map(out, NULL);
-    hf_out_message(out, s, true);
-    put_attempts(out, s);
-    if (living && living->suspect(living->user, s->msg.id, &strikes, &until))
+    if (living && living->suspect(living->user, id, &strikes, &until))
         hf_out_uint(out, "strikes", strikes);
-    if (s->e.flags & HF_ENTRY_STEPS) {
-        int err = put_steps(scan, out, s->msg.id);
-        if (err)
-            return err;
+    int err = put_life(t, s);
+    if (!err && has_steps)
+        err = put_steps(&t->scan, out, id);
+    return err ? err : hf_inquiry_tell(inquiry);
+}
+
+/* It ended; the log still knows of it. */
+static int describe_ended(telling *t)
+{
+    const hf_life *l = &t->life;
+    hf_scan *scan = &t->scan;
+    const hf_living *living = scan->inquiry->living;
+    hf_out *out = &scan->inquiry->row;
+    const hf_entry *e = &l->whole;
+    uint64_t keeps = living && living->history
+        ? living->history(living->user, e->to, e->to_len) : UINT64_MAX;
+    if (!keeps || (keeps < scan->now && l->end_ms < scan->now - keeps))
+        return HF_ENOTFOUND;
+    hf_sight s = { .e = *e };
+    hf_message_key(s.key, hf_prefix_of(&scan->prefixes, l->id), l->id);
+    s.msg = (hf_message){
+        .id = l->id, .key = s.key, .to = e->to, .from = e->from, .kind = e->name,
+        .body = e->data, .cause = (hf_cause)e->cause, .status = HF_DONE, .error = "",
+        .attempt = l->attempts + !l->purged, .sent = e->sent ? e->sent : l->sent.time_ms,
+        .expires = e->expires, .about = e->cause == HF_JOINED ? 0 : e->about,
+        .urgency = e->urgency, .replaced = e->replaced,
+        .joined = hf_entry_joined(e), .lost = hf_entry_lost(e),
+    };
+    s.e.times = hf_view(NULL, 0); /* the log has them */
+    hf_out_map(out, NULL);
+    hf_out_time(out, "ended", l->end_ms);
+    if (l->purged)
+        hf_out_bool(out, "purged", true);
+    int err = put_life(t, &s);
+    hf_life_put_steps(l, out);
+    return err ? err : hf_inquiry_tell(scan->inquiry);
+}
+
+static int tell_life(telling *t, uint64_t id)
+{
+    int err = hf_life_read(&t->life, hf_view_txn(t->scan.view), id);
+    if (err)
+        return err;
+    if (!t->life.sent_known)
+        err = hf_scan_find(&t->scan, id, describe, t);
+    else
+        err = hf_scan_known(&t->scan, &t->life.sent.e, describe, t);
+    if (err == HF_ENOTFOUND && t->life.sent_known && t->life.whole.op == HF_OP_REQUEUE) {
+        hf_entry moved = t->life.whole; /* to another actor, perhaps */
+        err = hf_scan_known(&t->scan, &moved, describe, t);
     }
-    return hf_inquiry_tell(inquiry);
+    if (err == HF_ENOTFOUND && t->life.sent_known)
+        err = describe_ended(t);
+    if (err == HF_ENOTFOUND)
+        return hf_error(err, "message %llu finished, or never was; finished ones are known for "
+                        "a time, see .history_ms", (unsigned long long)id);
+    return err;
 }
 
 int hf_ask_message(hf_inquiry *inquiry, hf_bytes arguments)
 {
     hf_argument id = { .name = "id", .type = HF_ARG_UINT };
-    hf_scan scan;
     int err = hf_arguments_read("message", arguments, &id, 1);
     if (!err && !id.given)
         err = hf_error(HF_EINVAL, "message: `id` is missing");
-    if (!err)
-        err = hf_scan_open(&scan, inquiry);
     if (err)
         return err;
-    err = hf_scan_find(&scan, id.number, describe, &scan);
-    hf_scan_close(&scan);
+    telling *t = hf_mem_zero(1, sizeof *t);
+    if (!t)
+        return hf_error(HF_ENOMEM, "a message");
+    err = hf_scan_open(&t->scan, inquiry);
+    if (!err) {
+        err = tell_life(t, id.number);
+        hf_scan_close(&t->scan);
+    }
+    hf_mem_free(t);
     return err;
 }

@@ -6,14 +6,19 @@
 #include "recovery/question.h"
 
 #include "storage/clock.h"
+#include "storage/kept.h"
 #include "storage/marker.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+
+enum { READERS_TOLD = 64 };
 
 typedef struct counts {
     uint64_t waiting, dead, alarms;
-    uint64_t window_bytes, tail;
-    uint64_t rows[HF_TABLES];
+    uint64_t window_bytes, tail, history_bytes;
+    uint64_t rows[HF_TABLES], bytes[HF_TABLES];
 } counts;
 
 static int count_one(void *user, hf_bytes key, hf_bytes payload)
@@ -54,11 +59,18 @@ static int count_log(hf_txn *txn, counts *c)
 {
     hf_cursor *cursor;
     hf_bytes key, value;
-    int err = hf_cursor_open(txn, HF_IN_LOG, &cursor);
+    uint64_t tail;
+    int err = hf_kept_tail(txn, &tail);
+    if (!err)
+        err = hf_cursor_open(txn, HF_IN_LOG, &cursor);
     if (err)
         return err;
     for (err = hf_cursor_first(cursor, &key, &value); !err;
          err = hf_cursor_next(cursor, &key, &value)) {
+        if (key.len == 8 && hf_get64_key(key.data) < tail) {
+            c->history_bytes += value.len;
+            continue;
+        }
         if (!c->window_bytes && key.len == 8)
             c->tail = hf_get64_key(key.data);
         c->window_bytes += value.len;
@@ -74,7 +86,7 @@ static int count_tables(hf_disk *disk, counts *c)
     if (err)
         return err;
     for (int t = 0; !err && t < HF_TABLES; t++)
-        err = hf_txn_count(txn, (hf_table)t, &c->rows[t]);
+        err = hf_txn_size(txn, (hf_table)t, &c->rows[t], &c->bytes[t]);
     if (!err)
         err = count_log(txn, c);
     hf_txn_abort(txn);
@@ -91,6 +103,7 @@ static void put_identity(hf_inquiry *inquiry)
     hf_out_text(out, "source", hf_str(inquiry->source));
     hf_out_time(out, "pid", inquiry->pid);
     hf_out_uint(out, "format", HF_FORMAT);
+    hf_out_text(out, "lmdb", hf_str(hf_disk_lmdb(inquiry->disk)));
     hf_out_text(out, "uuid", hf_str(uuid));
     hf_out_uint(out, "now", hf_clock_wall_ms());
 }
@@ -100,6 +113,7 @@ static void put_space(hf_inquiry *inquiry, const counts *c, uint64_t head)
     hf_out *out = &inquiry->row;
     hf_space space = { 0 };
     hf_out_uint(out, "window_bytes", c->window_bytes);
+    hf_out_uint(out, "history_bytes", c->history_bytes);
     hf_out_uint(out, "head", head);
     hf_out_uint(out, "tail", c->tail ? c->tail : head);
     if (hf_disk_space(inquiry->disk, &space) == HF_OK) {
@@ -125,6 +139,11 @@ static void put_tables(hf_out *out, const counts *c)
     for (int t = 0; t < HF_TABLES; t++)
         if (names[t])
             hf_out_uint(out, names[t], c->rows[t]);
+    hf_out_end(out);
+    hf_out_map(out, "table_bytes");
+    for (int t = 0; t < HF_TABLES; t++)
+        if (names[t])
+            hf_out_uint(out, names[t], c->bytes[t]);
     hf_out_end(out);
 }
 
@@ -154,13 +173,51 @@ static void put_limits(hf_out *out, const hf_living *living)
     hf_out_end(out);
 }
 
+typedef struct reader_list {
+    hf_out  *out;
+    uint32_t left;
+} reader_list;
+
+static int put_reader(void *user, uint64_t pid, uint64_t behind)
+{
+    reader_list *l = user;
+    if (!l->left)
+        return HF_OK;
+    l->left--;
+    hf_out_map(l->out, NULL);
+    hf_out_uint(l->out, "pid", pid);
+    hf_out_uint(l->out, "behind", behind);
+    hf_out_bool(l->out, "gone", kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+    hf_out_end(l->out);
+    return HF_OK;
+}
+
+/* Who has a snapshot open. What can't be listed is left out. */
+static void put_readers(hf_out *out, hf_disk *disk)
+{
+    reader_list l = { out, READERS_TOLD };
+    hf_out_array(out, "readers");
+    (void)hf_disk_readers(disk, put_reader, &l);
+    hf_out_end(out);
+}
+
+static void put_all(hf_inquiry *inquiry, const counts *c, uint64_t head)
+{
+    hf_out *out = &inquiry->row;
+    char stop[512];
+    put_space(inquiry, c, head);
+    put_readers(out, inquiry->disk);
+    if (hf_disk_last_stop(inquiry->disk, stop, sizeof stop) == HF_OK)
+        hf_out_text(out, "last_stop", hf_str(stop));
+    put_tables(out, c);
+}
+
 int hf_ask_stats(hf_inquiry *inquiry, hf_bytes arguments)
 {
     const hf_living *living = inquiry->living;
     hf_out *out = &inquiry->row;
     counts c = { 0 };
     uint64_t head = 0;
-    char stop[512];
     int err = hf_arguments_read("stats", arguments, NULL, 0);
     if (!err)
         err = count_view(inquiry->disk, !living, &c, &head);
@@ -180,9 +237,28 @@ int hf_ask_stats(hf_inquiry *inquiry, hf_bytes arguments)
     }
     hf_out_uint(out, "alarms", c.alarms);
     hf_out_uint(out, "dead_total", c.dead);
-    put_space(inquiry, &c, head);
-    if (hf_disk_last_stop(inquiry->disk, stop, sizeof stop) == HF_OK)
-        hf_out_text(out, "last_stop", hf_str(stop));
-    put_tables(out, &c);
+    put_all(inquiry, &c, head);
+    return hf_inquiry_tell(inquiry);
+}
+
+/* What an engine can tell without reading messages: to be asked every second. */
+int hf_ask_top(hf_inquiry *inquiry, hf_bytes arguments)
+{
+    const hf_living *living = inquiry->living;
+    hf_out *out = &inquiry->row;
+    counts c = { 0 };
+    int err = hf_arguments_read("top", arguments, NULL, 0);
+    if (!err)
+        err = count_tables(inquiry->disk, &c);
+    if (err)
+        return err;
+    hf_out_map(out, NULL);
+    put_identity(inquiry);
+    if (living) {
+        living->stats(living->user, out);
+        hf_out_bool(out, "full", living->full(living->user));
+        put_limits(out, living);
+    }
+    put_all(inquiry, &c, c.tail);
     return hf_inquiry_tell(inquiry);
 }

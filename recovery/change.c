@@ -19,6 +19,7 @@ void hf_plan_done(hf_plan *plan)
     hf_mem_free(plan->asked);
     hf_mem_free(plan->letters);
     hf_mem_free(plan->texts);
+    hf_mem_free(plan->more);
     hf_out_done(&plan->row);
 }
 
@@ -48,11 +49,21 @@ static int count_covered(hf_scan *scan, const char *what, covered *c)
     return err;
 }
 
-static int add_pause(hf_plan *plan, uint8_t op, hf_bytes reason)
+static int add_pause(hf_plan *plan, hf_view_of *view, uint8_t op, hf_bytes reason)
 {
+    hf_entry listed;
+    uint8_t *list = hf_mem_alloc(HF_PEN_LIST);
+    int err = list ? hf_pausing_list(view, &plan->pen, plan->what, list, &listed)
+                   : hf_error(HF_ENOMEM, "a pause");
+    if (!err)
+        err = hf_segment_add(&plan->facts, &listed);
+    hf_mem_free(list);
+    if (err)
+        return err;
     const char *what = *plan->what ? plan->what : HF_PAUSE_ALL;
     hf_entry e = { .op = op, .to = what, .to_len = (uint8_t)strlen(what), .name = "",
                    .error = "", .from = "", .data = reason };
+    hf_pen_sign(&plan->pen, &e);
     return hf_segment_add(&plan->facts, &e);
 }
 
@@ -68,6 +79,14 @@ static int read_what(hf_plan *plan, const char *change, const hf_argument *a)
     return hf_pausing_check(plan->what);
 }
 
+static int read_reason(hf_plan *plan, const char *change, const hf_argument *a)
+{
+    if (a->bytes.len > HF_ERROR_MAX)
+        return hf_error(HF_EINVAL, "%s: `reason` is at most %d bytes", change, HF_ERROR_MAX);
+    plan->pen.reason = a->bytes;
+    return HF_OK;
+}
+
 static int plan_pause(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
 {
     hf_argument args[] = { { .name = "what", .type = HF_ARG_TEXT },
@@ -78,8 +97,8 @@ static int plan_pause(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
     int err = hf_arguments_read("pause", arguments, args, 3);
     if (!err)
         err = read_what(plan, "pause", &args[0]);
-    if (!err && args[1].bytes.len > HF_ERROR_MAX)
-        err = hf_error(HF_EINVAL, "pause: `reason` is at most %d bytes", HF_ERROR_MAX);
+    if (!err)
+        err = read_reason(plan, "pause", &args[1]);
     if (!err)
         err = hf_scan_open(&scan, inquiry);
     if (err)
@@ -93,9 +112,9 @@ static int plan_pause(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
     plan->pauses = true;
     bool already = hf_pausings_exact(&scan.pausings, plan->what) != NULL;
     err = count_covered(&scan, plan->what, &c);
-    hf_scan_close(&scan);
     if (!err && !already)
-        err = add_pause(plan, HF_OP_PAUSE, args[1].bytes);
+        err = add_pause(plan, scan.view, HF_OP_PAUSE, args[1].bytes);
+    hf_scan_close(&scan);
     hf_out_map(&plan->row, NULL);
     hf_out_text(&plan->row, "what", hf_str(plan->what));
     hf_out_uint(&plan->row, "waiting", c.waiting);
@@ -139,12 +158,15 @@ static const char *still_paused(const hf_pausings *p, const char *what)
 
 static int plan_resume(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
 {
-    hf_argument what = { .name = "what", .type = HF_ARG_TEXT };
+    hf_argument args[] = { { .name = "what", .type = HF_ARG_TEXT },
+                           { .name = "reason", .type = HF_ARG_TEXT } };
     hf_scan scan;
     covered c = { 0 };
-    int err = hf_arguments_read("resume", arguments, &what, 1);
+    int err = hf_arguments_read("resume", arguments, args, 2);
     if (!err)
-        err = read_what(plan, "resume", &what);
+        err = read_what(plan, "resume", &args[0]);
+    if (!err)
+        err = read_reason(plan, "resume", &args[1]);
     if (!err)
         err = hf_scan_open(&scan, inquiry);
     if (err)
@@ -154,7 +176,7 @@ static int plan_resume(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments)
     const char *still = still_paused(&scan.pausings, plan->what);
     err = count_covered(&scan, plan->what, &c);
     if (!err && paused)
-        err = add_pause(plan, HF_OP_RESUME, hf_view(NULL, 0));
+        err = add_pause(plan, scan.view, HF_OP_RESUME, hf_view(NULL, 0));
     hf_out_map(&plan->row, NULL);
     hf_out_text(&plan->row, "what", hf_str(plan->what));
     hf_out_uint(&plan->row, "waiting", c.waiting);
@@ -176,14 +198,21 @@ void hf_plan_sent(hf_plan *plan, const hf_receipt *receipts)
     for (uint32_t i = 0; i < plan->count; i++)
         hf_out_uint(out, NULL, receipts[i].id);
     hf_out_end(out);
+    uint64_t known = 0; /* that were taken before */
+    for (uint32_t i = 0; i < plan->count; i++)
+        known += receipts[i].err == HF_EDUPLICATE;
+    hf_out_time(out, "known", known);
     hf_out_end(out);
 }
 
 int hf_plan_make(hf_plan *plan, hf_inquiry *inquiry, const char *change, hf_bytes arguments)
 {
     *plan = (hf_plan){ .facts = { .shard = HF_FACTS } };
+    hf_pen_take(&plan->pen, inquiry->uid, change);
     if (strcmp(change, "send") == 0)
         return hf_plan_letters(plan, arguments);
+    if (strcmp(change, "edit") == 0)
+        return hf_plan_edit(plan, inquiry, arguments);
     int err = hf_plan_ids(plan, inquiry, change, arguments);
     if (err != HF_ENOTFOUND)
         return err;

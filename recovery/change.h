@@ -6,22 +6,37 @@
 #ifndef RECOVERY_CHANGE_H
 #define RECOVERY_CHANGE_H
 
+#include "recovery/pen.h"
 #include "recovery/question.h"
 
 #include "storage/log.h"
+
+/* What a letter brings along that it had in another store. */
+typedef struct hf_letter_more {
+    uint64_t    sent, died;  /* died: it comes in dead */
+    uint32_t    attempt;
+    int         err;
+    const char *error, *from; /* NULL: none */
+    hf_bytes    first;       /* first body; data NULL: it was not edited */
+} hf_letter_more;
+
+/* Put it into the SEND. */
+void hf_letter_dress(const hf_letter_more *more, hf_entry *entry);
 
 typedef struct hf_plan {
     char       what[HF_ADDRESS_MAX + 1]; /* pause, resume: "" is everything */
     bool       pauses, resumes;
     hf_segment facts;      /* RETRY, REQUEUE, DEAD, PURGE, PAUSE, RESUME; may be empty */
     hf_segment delayed;    /* letters that a living engine is to let go now */
-    hf_segment ending;     /* messages that it is to bury */
+    hf_segment ending;     /* messages that it is to bury; a REQUEUE: that it is to edit */
     uint64_t  *asked;      /* those it would bury, but they run */
     uint32_t   asked_count;
     hf_letter *letters;    /* send */
+    struct hf_letter_more *more; /* what else is known of each */
     char      *texts;      /* theirs */
     uint32_t   count;      /* of letters */
     uint64_t   wait_ms;    /* pause: for running turns */
+    hf_pen     pen;        /* who changes it; see pen.h */
     hf_out     row;        /* the result; of a pause its map is still open, of a
                               send not begun */
 } hf_plan;
@@ -39,6 +54,9 @@ int  hf_plan_running(hf_inquiry *inquiry, const char *what, uint64_t *running);
 /* What is asked for by ids (change_ids.c): requeue, purge, cancel, undo. HF_ENOTFOUND:
  * none of these. */
 int  hf_plan_ids(hf_plan *plan, hf_inquiry *inquiry, const char *change, hf_bytes arguments);
+
+/* Other bodies for messages (change_edit.c). */
+int  hf_plan_edit(hf_plan *plan, hf_inquiry *inquiry, hf_bytes arguments);
 
 /* The letters of a `send` (letters.c): HF_EINVAL, HF_ETOOBIG, HF_ENOMEM. */
 int  hf_plan_letters(hf_plan *plan, hf_bytes arguments);

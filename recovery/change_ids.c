@@ -12,6 +12,7 @@
 
 #include "recovery/arguments.h"
 
+#include "storage/clock.h"
 #include "storage/due.h"
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -20,7 +21,10 @@
 #include <stdlib.h>
 
 enum { IDS_MAX = 1000 };
-enum { IDS, REASON, KEEP_ATTEMPTS, ARGUMENTS };
+
+#define LONGEST_MS ((uint64_t)100 * 366 * 24 * 3600 * 1000)
+
+enum { IDS, REASON, KEEP_ATTEMPTS, DELAY, TO, ARGUMENTS };
 
 /* Ids in an open array of the result. */
 typedef struct id_list {
@@ -38,6 +42,8 @@ typedef struct by_id {
     uint64_t    changed;
     id_list     unchanged;
     const hf_living *living; /* NULL: no engine runs */
+    uint64_t    seed, due;   /* requeue: not before, 0: now */
+    char        to[HF_ADDRESS_MAX + 1]; /* requeue: another actor; "": the same */
     char        error[HF_ERROR_MAX + 1];
 } by_id;
 
@@ -49,6 +55,13 @@ typedef struct by_id_change {
     int       (*one)(by_id *by, const hf_sight *s);
 } by_id_change;
 
+/* With who asked for it. */
+static int add_signed(by_id *by, hf_segment *segment, hf_entry *e)
+{
+    hf_pen_sign(&by->plan->pen, e);
+    return hf_segment_add(segment, e);
+}
+
 /* ---- requeue */
 
 /* Back to the inbox at its old place, all of it. */
@@ -57,8 +70,15 @@ static hf_entry entry_of_dead(const by_id *by, const hf_sight *s, bool keeps)
     hf_entry e = s->e;
     e.op = HF_OP_REQUEUE;
     e.place = e.place ? e.place : e.id;
-    e.due = e.died = e.expires = 0;
+    e.due = by->due;
+    e.died = e.expires = 0;
     e.reason = 0;
+    if (*by->to) { /* its word was for the other one */
+        e.to = by->to;
+        e.to_len = (uint8_t)strlen(by->to);
+        e.hash = hf_address_hash(by->seed, by->to, e.to_len);
+        e.dedupe_len = 0;
+    }
     if (!keeps) {
         e.attempt = 0;
         e.err = 0;
@@ -108,20 +128,23 @@ static hf_entry entry_of_delayed(const by_id *by, const hf_sight *s)
 
 static int requeue_one(by_id *by, const hf_sight *s)
 {
+    if ((*by->to && s->msg.status != HF_DEAD) || (by->due && s->delayed))
+        return UNCHANGED;
     bool keeps = by->args[KEEP_ATTEMPTS].number;
     hf_entry e;
     if (s->delayed) {
         e = entry_of_delayed(by, s);
         if (by->living) /* its shard alone may let it go */
-            return hf_segment_add(&by->plan->delayed, &e);
+            return add_signed(by, &by->plan->delayed, &e);
     } else if (s->msg.status == HF_DEAD) {
         e = entry_of_dead(by, s, keeps);
     } else if (s->msg.status == HF_DELAYED || s->msg.status == HF_RETRYING) {
         e = entry_of_waiting(s, keeps);
+        e.due = by->due;
     } else {
         return UNCHANGED;
     }
-    return hf_segment_add(&by->plan->facts, &e);
+    return add_signed(by, &by->plan->facts, &e);
 }
 
 /* ---- purge */
@@ -129,8 +152,9 @@ static int requeue_one(by_id *by, const hf_sight *s)
 static int purge_one(by_id *by, const hf_sight *s)
 {
     hf_entry e = { .op = HF_OP_PURGE, .id = s->msg.id, .to = "", .name = "", .from = "",
-                   .error = by->error, .error_len = (uint32_t)strlen(by->error) };
-    return s->msg.status == HF_DEAD ? hf_segment_add(&by->plan->facts, &e) : UNCHANGED;
+                   .error = by->error, .error_len = (uint32_t)strlen(by->error),
+                   .notes = s->e.notes };
+    return s->msg.status == HF_DEAD ? add_signed(by, &by->plan->facts, &e) : UNCHANGED;
 }
 
 /* ---- cancel */
@@ -152,19 +176,19 @@ static int cancel_one(by_id *by, const hf_sight *s)
     if (s->msg.status == HF_DEAD || e.phase || (e.flags & HF_ENTRY_CONFLATES && !e.attempt))
         return UNCHANGED;
     if (s->delayed && by->living)
-        return hf_segment_add(&by->plan->delayed, &e);
+        return add_signed(by, &by->plan->delayed, &e);
     if (s->delayed) {
         e = entry_of_delayed(by, s);
     } else if (by->living && by->living->defines(by->living->user, e.to, e.to_len)) {
         e.err = HF_EDEAD;
         e.error = by->error;
         e.error_len = (uint32_t)strlen(by->error);
-        return hf_segment_add(&by->plan->ending, &e);
+        return add_signed(by, &by->plan->ending, &e);
     } else {
         e = entry_of_retry(s);
     }
     end_with(by, &e);
-    return hf_segment_add(&by->plan->facts, &e);
+    return add_signed(by, &by->plan->facts, &e);
 }
 
 /* ---- undo */
@@ -175,7 +199,7 @@ static int undo_one(by_id *by, const hf_sight *s)
         return UNCHANGED;
     hf_entry e = entry_of_dead(by, s, true);
     e.phase = 1;
-    return hf_segment_add(&by->plan->facts, &e);
+    return add_signed(by, &by->plan->facts, &e);
 }
 
 /* ---- All */
@@ -234,6 +258,7 @@ static int read_ids(by_id *by)
         return hf_error(HF_EINVAL, "%s: `ids` are 1 .. %d", name, IDS_MAX);
     if (by->args[REASON].bytes.len > HF_ERROR_MAX)
         return hf_error(HF_EINVAL, "%s: `reason` is at most %d bytes", name, HF_ERROR_MAX);
+    by->plan->pen.reason = by->args[REASON].bytes;
     by->count = by->args[IDS].count;
     by->ids = hf_mem_zero(by->count, sizeof *by->ids);
     by->seen = hf_mem_zero(by->count, sizeof *by->seen);
@@ -249,6 +274,26 @@ static int read_ids(by_id *by)
     by->count = kept;
     put_error(by);
     return err;
+}
+
+/* Where it goes, and when. */
+static int read_way(by_id *by)
+{
+    const hf_argument *to = &by->args[TO];
+    const hf_living *living = by->living;
+    if (by->args[DELAY].number > LONGEST_MS)
+        return hf_error(HF_EINVAL, "requeue: `delay_ms` is at most 100 years");
+    if (by->args[DELAY].number)
+        by->due = hf_clock_wall_ms() + by->args[DELAY].number;
+    if (!to->given)
+        return HF_OK;
+    if (!hf_address_ok(to->bytes.data, to->bytes.len))
+        return hf_error(HF_EINVAL, "requeue: `to` is no address (type/key)");
+    memcpy(by->to, to->bytes.data, to->bytes.len);
+    by->to[to->bytes.len] = 0;
+    if (living && !living->defines(living->user, by->to, to->bytes.len))
+        return hf_error(HF_ENOTYPE, "%s", by->to);
+    return HF_OK;
 }
 
 static void put_list(hf_out *out, const char *name, const id_list *list)
@@ -289,9 +334,12 @@ static int plan(by_id *by, hf_inquiry *inquiry, hf_bytes arguments)
     if (!err)
         err = read_ids(by);
     if (!err)
+        err = read_way(by);
+    if (!err)
         err = hf_scan_open(&scan, inquiry);
     if (err)
         return err;
+    by->seed = hf_view_seed(scan.view);
     err = hf_scan_some(&scan, by->ids, by->count, change_one, by);
     hf_scan_close(&scan);
     if (!err)
@@ -304,7 +352,9 @@ int hf_plan_ids(hf_plan *made, hf_inquiry *inquiry, const char *change, hf_bytes
     by_id by = { .plan = made, .living = inquiry->living,
                  .args = { [IDS] = { .name = "ids", .type = HF_ARG_ARRAY },
                            [REASON] = { .name = "reason", .type = HF_ARG_TEXT },
-                           [KEEP_ATTEMPTS] = { .name = "keep_attempts", .type = HF_ARG_BOOL } } };
+                           [KEEP_ATTEMPTS] = { .name = "keep_attempts", .type = HF_ARG_BOOL },
+                           [DELAY] = { .name = "delay_ms", .type = HF_ARG_UINT },
+                           [TO] = { .name = "to", .type = HF_ARG_TEXT } } };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
         if (strcmp(changes[i].name, change) == 0)
             by.what = &changes[i];

@@ -9,6 +9,7 @@
 
 #include "storage/datafile.h"
 #include "storage/error.h"
+#include "storage/kept.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -69,8 +70,9 @@ static int copy_table(hf_copying *c, hf_txn *txn, hf_table table, hf_copying_to 
     int err = hf_cursor_open(txn, table, &cursor);
     if (err)
         return err;
-    for (err = hf_cursor_first(cursor, &key, &value); !err;
-         err = hf_cursor_next(cursor, &key, &value)) {
+    err = table == HF_IN_LOG ? hf_kept_seek(txn, cursor, &key, &value) /* without the history */
+                             : hf_cursor_first(cursor, &key, &value);
+    for (; !err; err = hf_cursor_next(cursor, &key, &value)) {
         err = hf_rebuild_check(table, key, value);
         if (err == HF_ECORRUPT) {
             (void)snprintf(why, sizeof why, "%s", hf_error_detail());

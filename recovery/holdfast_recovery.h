@@ -33,7 +33,7 @@ typedef struct hf_store hf_store;
 HF_API int  hf_store_open(hf_store **store, const char *path, uint32_t wait_ms);
 HF_API void hf_store_close(hf_store *store); /* NULL is fine */
 
-/* Look: ask `question` ("stats", "ls", "actor", "message", "messages") with
+/* Look: ask `question` ("stats", "top", "ls", "actor", "message", "messages") with
  * `arguments` (a msgpack map; data NULL: none) and tell each row of the answer.
  * each returns HF_OK to go on; anything else ends the answer and is returned.
  * Errors besides: HF_EINVAL (no such question, bad argument or where; detail
@@ -44,7 +44,7 @@ typedef int (*hf_row_fn)(void *user, hf_bytes row);
 HF_API int hf_query(hf_store *store, const char *question, hf_bytes arguments,
                     hf_row_fn each, void *user);
 
-/* Change: `change` is "send", "requeue", "purge", "cancel", "undo", "pause" or "resume". One batch, on
+/* Change: `change` is "send", "requeue", "purge", "cancel", "undo", "edit", "pause" or "resume". One batch, on
  * disk when the call returns HF_OK; then `done` (may be NULL) is told one row:
  * what was changed. What `done` returns is returned. Errors besides those of
  * hf_query: HF_EBUSY (neither lock nor answer within wait_ms; detail names the
@@ -58,7 +58,7 @@ HF_API int hf_change(hf_store *store, const char *change, hf_bytes arguments,
  * *column (may be NULL) is the byte, from 0, where it goes wrong, and detail
  * says why. A where is comparisons (= != < <= > >= ~ in) joined by `and`, `or`,
  * `not` and brackets; fields: id type actor kind status attempts error from died
- * due sent age urgency body.PATH (docs/control.md); a value with spaces or ")",
+ * due sent age urgency strikes body.PATH (docs/control.md); a value with spaces or ")",
  * or one that is "and" or "or", stands in "" or ''. */
 HF_API int hf_where_check(const char *where, size_t *column);
 
@@ -105,6 +105,15 @@ HF_API int hf_restore(const char *file, const char *to, hf_row_fn each, void *us
  * can't exchange two directories. Others: HF_ENOTFOUND, HF_EFULL, HF_EIO, HF_EVERSION,
  * HF_ENOMEM. */
 HF_API int hf_compact(const char *path, const char *to, hf_row_fn each, void *user);
+
+/* All that is sound of a damaged store into a new one at `to`, where nothing or an empty
+ * directory is; the old one is only read, never through LMDB, and no engine may have it
+ * (HF_EBUSY). `each` (may be NULL) is also told findings, as hf_verify tells them, and who
+ * is paused for what he lost; the last row says how much is missing (docs/control.md).
+ * HF_OK: there is a new store, of its own as after hf_restore. Messages that may have been
+ * handled are dead letters there, "possibly delivered". HF_ECORRUPT: nothing could be
+ * salvaged. Others: HF_ENOTFOUND, HF_EVERSION, HF_EINVAL, HF_EFULL, HF_EIO, HF_ENOMEM. */
+HF_API int hf_salvage(const char *path, const char *to, hf_row_fn each, void *user);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,8 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
+#include <stdio.h>
+
 static int add(hf_pausings *p, const hf_entry *e, uint64_t since)
 {
     if (p->count == p->room) {
@@ -25,6 +27,15 @@ static int add(hf_pausings *p, const hf_entry *e, uint64_t since)
         memcpy(one->reason, e->data.data, e->data.len);
     one->reason[e->data.len] = 0;
     one->since = since;
+    hf_bytes notes = e->notes;
+    hf_note note;
+    one->uid = 0;
+    one->user[0] = 0;
+    if (hf_note_next(&notes, &note) && note.user.len <= HF_PEN_USER) {
+        one->uid = note.uid;
+        memcpy(one->user, note.user.data, note.user.len);
+        one->user[note.user.len] = 0;
+    }
     memset(one->what, 0, sizeof one->what);
     if (strcmp(e->to, HF_PAUSE_ALL) != 0)
         memcpy(one->what, e->to, e->to_len);
@@ -92,6 +103,88 @@ void hf_out_pausing(hf_out *out, const hf_pausing *one)
     hf_out_map(out, "pause");
     hf_out_text(out, "what", hf_str(one->what));
     hf_out_time(out, "since", one->since);
+    hf_out_words(out, "user", one->user);
     hf_out_words(out, "reason", one->reason);
     hf_out_end(out);
+}
+
+/* ---- The list of pauses and resumes: a row of its own, at an address no actor has */
+
+static const char list_owner[] = "-/-", list_name[] = "opauses";
+
+static int read_list(hf_view_of *view, hf_key *key, hf_bytes *list)
+{
+    hf_bytes payload;
+    size_t len = sizeof list_owner - 1;
+    hf_entry e = { .to = list_owner, .to_len = (uint8_t)len, .name = list_name,
+                   .name_len = sizeof list_name - 1,
+                   .hash = hf_address_hash(hf_view_seed(view), list_owner, len) };
+    hf_key_name(key, &e);
+    *list = hf_view(NULL, 0);
+    int err = hf_view_get(view, HF_IN_ROWS, hf_key_bytes(key), &payload);
+    if (!err && payload.len >= 8)
+        *list = hf_view((const uint8_t *)payload.data + 8, payload.len - 8);
+    return err == HF_ENOTFOUND ? HF_OK : err;
+}
+
+int hf_pausing_list(hf_view_of *view, const hf_pen *pen, const char *what, uint8_t *list,
+                    hf_entry *entry)
+{
+    hf_pen about = *pen;
+    char change[16 + HF_ADDRESS_MAX];
+    hf_bytes old;
+    hf_key key;
+    int err = read_list(view, &key, &old);
+    if (err)
+        return err;
+    size_t len = old.len < HF_PEN_LIST ? old.len : 0;
+    if (len)
+        memcpy(list, old.data, len);
+    (void)snprintf(change, sizeof change, "%s %s", pen->change, what);
+    about.change = change;
+    len = hf_pen_append(&about, list, len, HF_PEN_LIST);
+    size_t owner = sizeof list_owner - 1;
+    *entry = (hf_entry){ .op = HF_OP_PUT, .to = list_owner, .to_len = (uint8_t)owner,
+                         .name = list_name, .name_len = sizeof list_name - 1,
+                         .hash = hf_address_hash(hf_view_seed(view), list_owner, owner),
+                         .error = "", .from = "", .data = hf_view(list, len) };
+    return HF_OK;
+}
+
+/* "pause order/42": does it cover the actor? Leaves the first word. */
+static bool covers(hf_note *note, const char *actor)
+{
+    const char *text = note->change.data, *space = memchr(text, ' ', note->change.len);
+    if (!space)
+        return false;
+    const char *what = space + 1;
+    size_t len = note->change.len - (size_t)(what - text), all = strlen(actor);
+    note->change.len = (size_t)(space - text);
+    bool is_type = len == hf_address_type_len(actor, all);
+    return !len || ((len == all || is_type) && memcmp(what, actor, len) == 0);
+}
+
+int hf_out_pausings(hf_out *out, hf_view_of *view, const char *actor)
+{
+    hf_bytes list;
+    hf_note note;
+    hf_key key;
+    bool any = false;
+    int err = read_list(view, &key, &list);
+    while (!err && hf_note_next(&list, &note)) {
+        const char *text = note.change.data;
+        size_t len = note.change.len;
+        if (!covers(&note, actor))
+            continue;
+        if (!any)
+            hf_out_array(out, "pauses");
+        any = true;
+        hf_out_map(out, NULL);
+        hf_out_note(out, &note);
+        hf_out_text(out, "what", hf_view(text + note.change.len + 1, len - note.change.len - 1));
+        hf_out_end(out);
+    }
+    if (any)
+        hf_out_end(out);
+    return err;
 }

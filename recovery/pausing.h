@@ -3,6 +3,7 @@
 #define RECOVERY_PAUSING_H
 
 #include "recovery/out.h"
+#include "recovery/pen.h"
 
 #include "storage/view.h"
 
@@ -14,6 +15,8 @@ typedef struct hf_pausing {
     char     what[HF_ADDRESS_MAX + 1]; /* "" is everything */
     uint64_t since;
     char    *reason;                   /* "" when none was given */
+    uint32_t uid;                      /* of the operator who did, */
+    char     user[HF_PEN_USER + 1];    /* and his name; "": it was the program */
 } hf_pausing;
 
 typedef struct hf_pausings {
@@ -31,6 +34,14 @@ const hf_pausing *hf_pausings_exact(const hf_pausings *pausings, const char *wha
 
 /* "type", "type/key" or "": HF_EINVAL if it is none of them. */
 int hf_pausing_check(const char *what);
+
+/* The newest pauses and resumes by operators are listed in one row. Add what plan->pen
+ * says, about `what`, to a list read before (empty: none yet) and make the entry that
+ * puts it; `list` holds HF_PEN_LIST bytes and lends them to the entry. */
+int  hf_pausing_list(hf_view_of *view, const hf_pen *pen, const char *what, uint8_t *list,
+                     hf_entry *entry);
+/* Those that cover the actor, as the array `pauses`; nothing if there are none. */
+int  hf_out_pausings(hf_out *out, hf_view_of *view, const char *actor);
 
 /* The field `pause`; pausing NULL: nothing. */
 void hf_out_pausing(hf_out *out, const hf_pausing *pausing);

@@ -11,8 +11,9 @@ static const struct {
     int (*ask)(hf_inquiry *inquiry, hf_bytes arguments);
 } questions[] = {
     { "stats", hf_ask_stats },     { "ls", hf_ask_ls },
+    { "top", hf_ask_top },
     { "actor", hf_ask_actor },     { "message", hf_ask_message },
-    { "messages", hf_ask_messages },
+    { "messages", hf_ask_messages }, { "alarms", hf_ask_alarms },
 };
 
 int hf_inquire(hf_inquiry *inquiry, const char *question, hf_bytes arguments)
@@ -62,6 +63,7 @@ void hf_out_message(hf_out *out, const hf_sight *s, bool body)
     hf_out_uint(out, "attempt", m->attempt);
     hf_out_time(out, "sent", m->sent);
     hf_out_time(out, "due", m->due);
+    hf_out_time(out, "expires", m->expires);
     hf_out_time(out, "died", s->died > 1 ? s->died : 0);
     hf_out_time(out, "retry", m->retry);
     hf_out_time(out, "urgency", m->urgency); /* left out when it is none */
@@ -84,4 +86,8 @@ void hf_out_message(hf_out *out, const hf_sight *s, bool body)
     hf_out_uint(out, "body_bytes", m->body.len);
     if (body)
         hf_out_bin(out, "body", m->body);
+    if (s->e.first.data)
+        hf_out_bool(out, "edited", true);
+    if (body && s->e.first.data)
+        hf_out_bin(out, "first_body", s->e.first);
 }

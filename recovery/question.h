@@ -35,6 +35,9 @@ typedef struct hf_living {
     bool (*suspect)(void *user, uint64_t id, uint32_t *strikes, uint64_t *until);
     /* The newest hf_progress of the turn that runs it; 0: none. */
     size_t (*note)(void *user, uint64_t id, uint8_t note[HF_NOTE_MAX]);
+    /* How long finished messages of this address are told, ms; 0: not at all. NULL: for as
+     * long as the store has them. */
+    uint64_t (*history)(void *user, const char *address, size_t len);
     bool (*full)(void *user); /* no room for turns that send */
     /* The limits of an address's type; false: it has none. */
     bool (*limit)(void *user, const char *address, size_t len, hf_limited *out);
@@ -46,6 +49,7 @@ typedef struct hf_inquiry {
     const hf_living *living; /* NULL: no engine has it, or it is hung */
     const char      *source; /* "engine", "disk", "hung" */
     uint64_t         pid;    /* of the engine; 0: none */
+    uint32_t         uid;    /* of who asks, if it is for a change */
     hf_row_fn        each;
     void            *user;
     hf_out           row;    /* being made */
@@ -69,10 +73,28 @@ typedef struct hf_sight {
 } hf_sight;
 typedef int (*hf_sight_fn)(void *user, const hf_sight *sight);
 
+/* What is true of all messages of an actor. */
+typedef struct hf_standing {
+    uint64_t number;     /* another one: another actor */
+    uint64_t hash;
+    size_t   len;        /* of `to`, 0: of nobody yet */
+    char     to[HF_ADDRESS_MAX + 1]; /* not terminated */
+    bool     paused, undefined, limited;
+    uint64_t until;      /* limited: what is due by then; 0: everything */
+} hf_standing;
+
+/* A message that waits and has no rare field, for who only counts; false: it wants to be
+ * told of this one as of others. */
+typedef bool (*hf_plain_fn)(void *user, const hf_standing *actor, hf_status status, uint64_t id,
+                            uint64_t sent);
+
 typedef struct hf_scan {
     hf_inquiry     *inquiry;
     hf_view_of     *view;
     hf_pausings     pausings;
+    hf_standing     standing; /* of the actor that was met last */
+    hf_plain_fn     plain;    /* NULL, or: without `where`; sights have no key then, and the
+                                 inbox comes last */
     const hf_where *where; /* NULL: all */
     uint64_t        now, scanned;
     hf_prefixes     prefixes;
@@ -91,6 +113,8 @@ int  hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user);
 int  hf_scan_inbox(hf_scan *scan, const char *actor, hf_sight_fn each, void *user);
 /* One; HF_ENOTFOUND. Looks through the whole inbox if it must. */
 int  hf_scan_find(hf_scan *scan, uint64_t id, hf_sight_fn each, void *user);
+/* One whose SEND or DUE is known: quick. HF_ENOTFOUND: it ended. */
+int  hf_scan_known(hf_scan *scan, const hf_entry *sent, hf_sight_fn each, void *user);
 /* Several, ascending and each once: tells those it finds, in any order. */
 int  hf_scan_some(hf_scan *scan, const uint64_t *ids, size_t count, hf_sight_fn each, void *user);
 
@@ -110,9 +134,11 @@ int hf_where_about(hf_where **where, const char *field, const char *value);
 
 /* The questions, one a file. */
 int hf_ask_stats(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_top(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_ls(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_actor(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_message(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_alarms(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments);
 
 #endif

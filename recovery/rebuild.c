@@ -78,6 +78,12 @@ static int put(hf_rebuild *r, hf_table table, hf_bytes key, hf_bytes value)
     return !err && r->pending >= TRANSACTION ? commit(r) : err;
 }
 
+int hf_rebuild_find(hf_rebuild *r, hf_table table, hf_bytes key, hf_bytes *value)
+{
+    int err = begin(r);
+    return err ? err : hf_txn_get(r->txn, table, key, value);
+}
+
 static bool named(hf_bytes key, const char *name)
 {
     return key.len == strlen(name) && memcmp(key.data, name, key.len) == 0;

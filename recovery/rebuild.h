@@ -25,6 +25,8 @@ int hf_rebuild_store(const hf_rebuild_plan *plan);
 /* A row as it is: its checksum counts for its table and key. Quickest in key order, but
  * any order will do; of two with the same key the later one stands. */
 int hf_rebuild_row(hf_rebuild *rebuild, hf_table table, hf_bytes key, hf_bytes value);
+/* What came under that key, lent until the next row; HF_ENOTFOUND. */
+int hf_rebuild_find(hf_rebuild *rebuild, hf_table table, hf_bytes key, hf_bytes *value);
 /* A position that was given: all that are given from now on lie far above. */
 void hf_rebuild_given(hf_rebuild *rebuild, uint64_t position);
 

@@ -7,6 +7,7 @@
 #include "recovery/replay.h"
 
 #include "storage/error.h"
+#include "storage/kept.h"
 #include "storage/testpoint.h"
 
 #include <stdio.h>
@@ -38,7 +39,7 @@ int hf_replay(hf_log *log)
         return err;
     err = hf_cursor_open(txn, HF_IN_LOG, &cursor);
     if (!err) {
-        for (err = hf_cursor_first(cursor, &key, &value); !err;
+        for (err = hf_kept_seek(txn, cursor, &key, &value); !err;
              err = hf_cursor_next(cursor, &key, &value)) {
             HF_TESTPOINT("replay.record");
             if ((err = adopt(log, key, value)))

@@ -40,6 +40,25 @@ void hf_scan_close(hf_scan *scan)
 
 /* ---- One message */
 
+/* What is true of all messages of an actor; those of one actor mostly come together. */
+static const hf_standing *standing_of(hf_scan *scan, uint64_t hash, const char *to, size_t len)
+{
+    const hf_living *living = scan->inquiry->living;
+    hf_standing *st = &scan->standing;
+    hf_limited limit;
+    if (st->len && st->hash == hash && st->len == len && memcmp(st->to, to, len) == 0)
+        return st;
+    st->number++;
+    st->hash = hash;
+    st->len = len;
+    memcpy(st->to, to, len);
+    st->paused = hf_pausings_find(&scan->pausings, to, len) != NULL;
+    st->undefined = living && !living->defines(living->user, to, len);
+    st->limited = living && living->limit(living->user, to, len, &limit) && limit.held;
+    st->until = st->limited ? limit.until : 0;
+    return st;
+}
+
 static hf_status status_of(hf_scan *scan, hf_sight *s)
 {
     const hf_living *living = scan->inquiry->living;
@@ -52,13 +71,10 @@ static hf_status status_of(hf_scan *scan, hf_sight *s)
         s->note = hf_view(scan->note, living->note(living->user, e->id, scan->note));
         return HF_RUNNING;
     }
-    if (hf_pausings_find(&scan->pausings, e->to, e->to_len))
+    const hf_standing *st = standing_of(scan, e->hash, e->to, e->to_len);
+    if (st->paused)
         return HF_PAUSED;
-    if (living && !living->defines(living->user, e->to, e->to_len))
-        return HF_HELD;
-    hf_limited limit;
-    if (living && living->limit(living->user, e->to, e->to_len, &limit) && limit.held
-        && (!limit.until || e->due <= limit.until))
+    if (st->undefined || (st->limited && (!st->until || e->due <= st->until)))
         return HF_HELD;
     if ((e->attempt || e->phase) && e->err) /* also when its time has come */
         return HF_RETRYING;
@@ -68,7 +84,6 @@ static hf_status status_of(hf_scan *scan, hf_sight *s)
 static void fill_message(hf_scan *scan, hf_sight *s)
 {
     const hf_entry *e = &s->e;
-    hf_message_key(s->key, hf_prefix_of(&scan->prefixes, e->id), e->id);
     s->msg = (hf_message){
         .id = e->id,
         .key = s->key,
@@ -94,25 +109,46 @@ static void fill_message(hf_scan *scan, hf_sight *s)
         s->msg.retry = e->due;
 }
 
-static int meet(hf_scan *scan, const hf_entry *e, bool dead)
+/* How often the process died of it, if somebody asks. */
+static uint32_t strikes_of(const hf_scan *scan, uint64_t id)
+{
+    const hf_living *living = scan->inquiry->living;
+    uint32_t strikes = 0;
+    uint64_t until;
+    if (living && hf_where_asks(scan->where, HF_BY_STRIKES))
+        (void)living->suspect(living->user, id, &strikes, &until);
+    return strikes;
+}
+
+/* `e` may be that of the sight itself. */
+static int meet_any(hf_scan *scan, const hf_entry *e, uint64_t died, bool delayed)
 {
     hf_sight *s = &scan->sight;
-    *s = (hf_sight){ .e = *e };
-    if (dead)
-        s->died = e->died ? e->died : 1;
+    if (e != &s->e)
+        s->e = *e;
+    s->died = died;
+    s->since = 0;
+    s->stuck = false;
+    s->delayed = delayed;
+    s->note = hf_view(NULL, 0);
     fill_message(scan, s);
     scan->scanned++;
-    return hf_where_match(scan->where, &s->msg, s->died) ? scan->each(scan->user, s) : HF_OK;
+    if (!hf_where_match_struck(scan->where, &s->msg, died, strikes_of(scan, e->id)))
+        return HF_OK;
+    if (!scan->plain) /* who only counts needs none */
+        hf_message_key(s->key, hf_prefix_of(&scan->prefixes, e->id), e->id);
+    return scan->each(scan->user, s);
+}
+
+static int meet(hf_scan *scan, const hf_entry *e, bool dead)
+{
+    return meet_any(scan, e, dead ? e->died ? e->died : 1 : 0, false);
 }
 
 /* One that waits for its time, in alarm_names. */
 static int meet_delayed(hf_scan *scan, const hf_entry *e)
 {
-    hf_sight *s = &scan->sight;
-    *s = (hf_sight){ .e = *e, .delayed = true };
-    fill_message(scan, s);
-    scan->scanned++;
-    return hf_where_match(scan->where, &s->msg, 0) ? scan->each(scan->user, s) : HF_OK;
+    return meet_any(scan, e, 0, true);
 }
 
 /* The letter in a row of alarm_names; HF_ENOTFOUND: it is an alarm's. */
@@ -125,6 +161,7 @@ static int decode_delayed(hf_bytes key, hf_bytes payload, hf_entry *e)
     if (payload.len < 16
         || !hf_entry_decode((const uint8_t *)payload.data + 16, payload.len - 16, e))
         return hf_error(HF_ECORRUPT, "a delayed message can't be read");
+    e->op = HF_OP_SEND; /* also if it was edited */
     e->id = id;
     return HF_OK;
 }
@@ -154,15 +191,42 @@ typedef struct range {
     bool     dead;
 } range;
 
+/* The bulk of a backlog has no rare fields: that is read in a few steps. False: it is
+ * not so plain, or nobody asked for that. */
+static bool meet_plain(hf_scan *scan, hf_bytes key, hf_bytes payload)
+{
+    const hf_living *living = scan->inquiry->living;
+    const uint8_t *bytes = payload.data, *at = bytes + 8;
+    if (payload.len < 8 + HF_ENTRY_HEAD || key.len < 8 || at[0] != HF_OP_SEND || at[1] || !at[2])
+        return false;
+    size_t data = hf_get32(at + 4), to = HF_ENTRY_HEAD + data, name = to + at[2] + 1u;
+    size_t end = name + at[3] + (at[3] ? 1 : 0), size = (end + 15) & ~(size_t)15;
+    if (size != payload.len - 8 || at[name - 1] || at[end - 1])
+        return false;
+    uint64_t id = hf_get64_key((const uint8_t *)key.data + key.len - 8), since;
+    bool stuck;
+    scan->sight.e.id = id;
+    if (living && living->runs(living->user, &scan->sight.e, &since, &stuck))
+        return false;
+    const hf_standing *st = standing_of(scan, hf_get64(at + 8), (const char *)at + to, at[2]);
+    hf_status status = st->paused ? HF_PAUSED
+        : st->undefined || st->limited ? HF_HELD : HF_WAITING;
+    return scan->plain(scan->user, st, status, id, hf_get64(bytes));
+}
+
 static int meet_row(void *user, hf_bytes key, hf_bytes payload)
 {
     range *r = user;
-    hf_entry e;
+    hf_entry *e = &r->scan->sight.e;
     if (key.len < r->prefix.len
         || (r->prefix.len && memcmp(key.data, r->prefix.data, r->prefix.len) != 0))
         return STOP;
-    int err = decode(key, payload, r->dead, &e);
-    return err ? err : meet(r->scan, &e, r->dead);
+    if (r->scan->plain && !r->dead && meet_plain(r->scan, key, payload)) {
+        r->scan->scanned++;
+        return HF_OK;
+    }
+    int err = decode(key, payload, r->dead, e);
+    return err ? err : meet(r->scan, e, r->dead);
 }
 
 static int meet_delayed_row(void *user, hf_bytes key, hf_bytes payload)
@@ -206,8 +270,10 @@ static int walk_inbox(hf_scan *scan)
         key.bytes[fixed.len] = 0;
         key.len = fixed.len + 1;
     }
-    int err = walk(scan, HF_IN_INBOX, hf_key_bytes(&key));
-    return err ? err : walk_delayed(scan, hf_key_bytes(&key));
+    int err = scan->plain ? walk_delayed(scan, hf_key_bytes(&key)) : HF_OK;
+    if (!err)
+        err = walk(scan, HF_IN_INBOX, hf_key_bytes(&key));
+    return err || scan->plain ? err : walk_delayed(scan, hf_key_bytes(&key));
 }
 
 int hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user)
@@ -218,8 +284,11 @@ int hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user)
     bool fixed = hf_where_fixes(scan->where, HF_BY_STATUS, NULL, &status);
     scan->each = each;
     scan->user = user;
-    int err = fixed && status == HF_DEAD ? HF_OK : walk_inbox(scan);
-    if (!err && (!fixed || status == HF_DEAD))
+    bool dead = !fixed || status == HF_DEAD;
+    int err = dead && scan->plain ? walk(scan, HF_IN_DEAD, hf_view("", 0)) : HF_OK;
+    if (!err && (!fixed || status != HF_DEAD))
+        err = walk_inbox(scan);
+    if (!err && dead && !scan->plain)
         err = walk(scan, HF_IN_DEAD, hf_view("", 0));
     return err;
 }
@@ -333,6 +402,56 @@ int hf_scan_find(hf_scan *scan, uint64_t id, hf_sight_fn each, void *user)
         return err;
     return hf_error(HF_ENOTFOUND, "message %llu is unknown, or done and gone",
                     (unsigned long long)id);
+}
+
+/* Tell it if the row is there: HF_ENOTFOUND else. */
+static int meet_at(hf_scan *scan, hf_table table, const hf_key *key)
+{
+    hf_bytes payload;
+    hf_entry e;
+    int err = hf_view_get(scan->view, table, hf_key_bytes(key), &payload);
+    if (err)
+        return err;
+    if (table == HF_IN_ALARM_NAMES) {
+        err = payload.len > 16 ? decode_delayed(hf_key_bytes(key), payload, &e) : HF_ENOTFOUND;
+        return err ? err : meet_delayed(scan, &e);
+    }
+    err = decode(hf_key_bytes(key), payload, table == HF_IN_DEAD, &e);
+    return err ? err : meet(scan, &e, table == HF_IN_DEAD);
+}
+
+typedef struct known {
+    one      tell;
+    uint64_t id;
+} known;
+
+static int tell_known(void *user, const hf_sight *sight)
+{
+    known *k = user;
+    return sight->msg.id == k->id ? tell_one(&k->tell, sight) : HF_OK;
+}
+
+int hf_scan_known(hf_scan *scan, const hf_entry *sent, hf_sight_fn each, void *user)
+{
+    known k = { { each, user, false }, sent->id };
+    hf_key key;
+    scan->each = tell_known;
+    scan->user = &k;
+    hf_key_number(&key, sent->id);
+    int err = meet_at(scan, HF_IN_DEAD, &key);
+    if (err != HF_ENOTFOUND)
+        return err;
+    hf_key_place(&key, sent->to, sent->to_len, sent->hash, sent->place);
+    err = meet_at(scan, HF_IN_INBOX, &key);
+    if (err == HF_ENOTFOUND && sent->flags & HF_ENTRY_DELAYED) {
+        hf_due_key(&key, sent);
+        err = meet_at(scan, HF_IN_ALARM_NAMES, &key);
+    }
+    /* What was delayed, or replaced others, may stand anywhere in its actor's line. */
+    if (err != HF_ENOTFOUND || !(sent->flags & (HF_ENTRY_DELAYED | HF_ENTRY_CONFLATES)))
+        return err;
+    err = hf_scan_inbox(scan, sent->to, tell_known, &k);
+    return err ? err : k.tell.found ? HF_OK : HF_ENOTFOUND;
 }
 
 int hf_where_argument(hf_where **where, const struct hf_argument *argument)

@@ -53,9 +53,15 @@ hf_tally *hf_tallies_of(hf_tallies *t, const char *name, size_t len)
     return &t->items[t->count - 1];
 }
 
+/* By the upper bits: who walks in the order of keys, looks here in order, too. */
+static size_t slot_of(uint64_t hash, size_t mask)
+{
+    return (size_t)(hash >> (unsigned)__builtin_clzll(mask));
+}
+
 static void see(uint64_t *table, size_t mask, uint64_t hash)
 {
-    size_t at = hash & mask;
+    size_t at = slot_of(hash, mask);
     while (table[at])
         at = (at + 1) & mask;
     table[at] = hash;
@@ -76,13 +82,24 @@ int hf_tallies_see(hf_tallies *t, uint64_t hash, bool *fresh)
         t->seen = table;
         t->seen_mask = mask;
     }
-    size_t at = hash & t->seen_mask;
+    size_t at = slot_of(hash, t->seen_mask);
     while (t->seen[at] && t->seen[at] != hash)
         at = (at + 1) & t->seen_mask;
     *fresh = !t->seen[at];
     t->seen[at] = hash;
     t->seen_count += *fresh;
     return HF_OK;
+}
+
+bool hf_tallies_saw(const hf_tallies *t, uint64_t hash)
+{
+    hash |= hash == 0;
+    if (!t->seen)
+        return false;
+    size_t at = slot_of(hash, t->seen_mask);
+    while (t->seen[at] && t->seen[at] != hash)
+        at = (at + 1) & t->seen_mask;
+    return t->seen[at] != 0;
 }
 
 /* When it failed: its death, or the last of the times that are kept. */

@@ -22,6 +22,7 @@ typedef enum hf_where_field {
     HF_BY_SENT,
     HF_BY_AGE,
     HF_BY_URGENCY,
+    HF_BY_STRIKES,
     HF_BY_BODY,
 } hf_where_field;
 
@@ -34,6 +35,11 @@ void hf_where_free(hf_where *where); /* NULL is fine */
 /* Does it select `msg`? died: when it died, 0 if it did not. where NULL: yes.
  * Any thread; changes nothing, allocates nothing. */
 bool hf_where_match(const hf_where *where, const hf_message *msg, uint64_t died);
+
+/* The same of a message that the process died of so often. Is that asked for at all? */
+bool hf_where_match_struck(const hf_where *where, const hf_message *msg, uint64_t died,
+                           uint32_t strikes);
+bool hf_where_asks(const hf_where *where, hf_where_field field);
 
 /* Does it fix `field` to one value, so that a scan may look there only? Sets
  * *text (as written, lent; may be NULL) and *number (id, attempts, hf_status;

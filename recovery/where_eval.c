@@ -165,8 +165,14 @@ static bool match_token(hf_where_op op, const hf_where_value *value, const hf_to
 
 /* ---- Terms */
 
+/* Besides the message. */
+typedef struct about {
+    uint64_t died;
+    uint32_t strikes;
+} about;
+
 static bool match_value(const hf_where *where, const hf_where_term *term,
-                        const hf_where_value *value, const hf_message *msg, uint64_t died)
+                        const hf_where_value *value, const hf_message *msg, const about *rest)
 {
     hf_where_op op = term->op;
     hf_token token;
@@ -179,12 +185,13 @@ static bool match_value(const hf_where *where, const hf_where_term *term,
     case HF_BY_ATTEMPTS: return match_number(op, value, msg->attempt);
     case HF_BY_ERROR:    return match_text(op, value, hf_str(msg->error));
     case HF_BY_FROM:     return match_text(op, value, hf_str(msg->from));
-    case HF_BY_DIED:     return match_time(op, value, died);
+    case HF_BY_DIED:     return match_time(op, value, rest->died);
     case HF_BY_DUE:      return match_time(op, value, msg->due);
     case HF_BY_SENT:     return match_time(op, value, msg->sent);
     case HF_BY_AGE:
         return match_number(op, value, where->now > msg->sent ? where->now - msg->sent : 0);
     case HF_BY_URGENCY:  return match_number(op, value, msg->urgency);
+    case HF_BY_STRIKES:  return match_number(op, value, rest->strikes);
     case HF_BY_BODY:
         return find_value(msg->body, term->path, &token) ? match_token(op, value, &token)
                                                          : op == HF_IS_NOT;
@@ -193,16 +200,31 @@ static bool match_value(const hf_where *where, const hf_where_term *term,
 }
 
 static bool match_term(const hf_where *where, const hf_where_term *term, const hf_message *msg,
-                       uint64_t died)
+                       const about *rest)
 {
     for (uint32_t i = 0; i < term->count; i++)
-        if (match_value(where, term, &where->values[term->first + i], msg, died))
+        if (match_value(where, term, &where->values[term->first + i], msg, rest))
             return true;
     return false;
 }
 
 bool hf_where_match(const hf_where *where, const hf_message *msg, uint64_t died)
 {
+    return hf_where_match_struck(where, msg, died, 0);
+}
+
+bool hf_where_asks(const hf_where *where, hf_where_field field)
+{
+    for (uint32_t i = 0; where && i < where->count; i++)
+        if (where->terms[i].field == field)
+            return true;
+    return false;
+}
+
+bool hf_where_match_struck(const hf_where *where, const hf_message *msg, uint64_t died,
+                           uint32_t strikes)
+{
+    const about rest = { died, strikes };
     uint64_t stack = 1; /* the newest at bit 0; never more than the terms there can be */
     if (where == NULL || !where->length)
         return true;
@@ -215,7 +237,7 @@ bool hf_where_match(const hf_where *where, const hf_message *msg, uint64_t died)
         else if (what == HF_WHERE_OR)
             stack = stack >> 1 | (stack & 1);
         else
-            stack = stack << 1 | match_term(where, &where->terms[what], msg, died);
+            stack = stack << 1 | match_term(where, &where->terms[what], msg, &rest);
     }
     return stack & 1;
 }

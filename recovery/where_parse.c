@@ -44,7 +44,7 @@ static const struct {
     { "kind", HF_BY_KIND },     { "status", HF_BY_STATUS },     { "attempts", HF_BY_ATTEMPTS },
     { "error", HF_BY_ERROR },   { "from", HF_BY_FROM },         { "died", HF_BY_DIED },
     { "due", HF_BY_DUE },       { "sent", HF_BY_SENT },         { "age", HF_BY_AGE },
-    { "urgency", HF_BY_URGENCY }, { "body", HF_BY_BODY },
+    { "urgency", HF_BY_URGENCY }, { "strikes", HF_BY_STRIKES }, { "body", HF_BY_BODY },
 };
 
 static const struct {
@@ -136,7 +136,7 @@ static int read_field(hf_where_reader *reader, hf_where_term *term)
         }
     }
     const char *known = "id type actor kind status attempts error from died due sent age "
-                        "urgency body.PATH";
+                        "urgency strikes body.PATH";
     if (word.len == 0)
         return hf_error(HF_EINVAL, "a field is missing here; fields: %s", known);
     int shown = word.len > WORD_MAX ? WORD_MAX : (int)word.len;
@@ -348,6 +348,10 @@ static int understand(const hf_where_term *term, hf_where_value *value)
     case HF_BY_URGENCY:
         if (!to_number(value->text, UINT32_MAX, &value->from))
             return hf_error(HF_EINVAL, "an urgency is a number");
+        return HF_OK;
+    case HF_BY_STRIKES:
+        if (!to_number(value->text, UINT32_MAX, &value->from))
+            return hf_error(HF_EINVAL, "strikes are a number");
         return HF_OK;
     case HF_BY_STATUS:
         return to_status(value);

@@ -336,6 +336,11 @@ void hf_disk_close(hf_disk *disk)
     hf_mem_free(disk);
 }
 
+const char *hf_disk_lmdb(const hf_disk *disk)
+{
+    return disk->env->lmdb;
+}
+
 uint64_t hf_disk_page(const hf_disk *disk)
 {
     return disk->env->page_size;
@@ -379,3 +384,32 @@ int hf_disk_sweep(hf_disk *disk)
     return err ? err : hf_env_sweep(disk->env);
 }
 
+
+typedef struct reader_walk {
+    hf_reader_fn each;
+    void        *user;
+    uint64_t     newest;
+    int          err;
+} reader_walk;
+
+/* Lines without three numbers are a title, or readers between two snapshots. */
+static int tell_reader(const char *line, void *user)
+{
+    reader_walk *w = user;
+    uint64_t pid, txn;
+    if (!w->err && sscanf(line, "%" SCNu64 " %*x %" SCNu64, &pid, &txn) == 2)
+        w->err = w->each(w->user, pid, w->newest > txn ? w->newest - txn : 0);
+    return 0;
+}
+
+int hf_disk_readers(hf_disk *disk, hf_reader_fn each, void *user)
+{
+    size_t newest;
+    int err = hf_env_usable(disk->env);
+    if (err)
+        return err;
+    (void)hf_env_file_bytes(disk->env, &newest);
+    reader_walk w = { .each = each, .user = user, .newest = newest };
+    err = hf_env_readers(disk->env, tell_reader, &w);
+    return err ? err : w.err;
+}

@@ -9,7 +9,7 @@
 
 bool hf_due_is_letter(const hf_entry *e)
 {
-    if (e->op == HF_OP_SEND)
+    if (e->op == HF_OP_SEND || e->op == HF_OP_REQUEUE)
         return (e->flags & HF_ENTRY_DELAYED) != 0;
     return e->op == HF_OP_DUE && e->id && e->id == e->generation;
 }

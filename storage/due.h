@@ -51,7 +51,8 @@ static inline void hf_due_place(hf_entry *e, uint64_t position)
 /* An ACK that ends this message: of an alarm's it says whose row goes with it. */
 static inline void hf_due_end(hf_entry *ack, const hf_entry *m)
 {
-    if (m->op == HF_OP_DUE && m->id != m->generation) {
+    bool alarm = m->op == HF_OP_DUE || (m->op == HF_OP_REQUEUE && m->cause == HF_ALARM);
+    if (alarm && m->generation && m->id != m->generation) {
         ack->name = m->name;
         ack->name_len = m->name_len;
         ack->generation = m->generation;

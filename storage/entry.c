@@ -14,8 +14,8 @@ enum {
     TAG_ID = 1, TAG_PLACE, TAG_DUE, TAG_SENT, TAG_DIED, TAG_GENERATION,
     TAG_ATTEMPT, TAG_PHASE, TAG_ERR, TAG_CAUSE, TAG_REASON,
     TAG_EXPIRES, TAG_ABOUT, TAG_ASK, TAG_JOIN, TAG_URGENCY, TAG_BACK, TAG_VERSION,
-    TAG_REPLACED,
-    TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES, TAG_ANSWER, TAG_DEDUPE,
+    TAG_REPLACED, TAG_PARENT, TAG_TOOK, TAG_FIRST,
+    TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES, TAG_ANSWER, TAG_DEDUPE, TAG_NOTES,
 };
 
 /* Messages of outside senders and states, the bulk of all entries, have none of the
@@ -25,7 +25,25 @@ static bool is_plain(const hf_entry *e)
     return !(e->id | e->place | e->due | e->sent | e->died | e->generation | e->attempt | e->phase
              | (uint32_t)e->err | e->cause | e->reason | e->error_len | e->from_len
              | e->times.len | e->expires | e->about | e->ask | e->join | e->urgency | e->back
-             | e->version | e->replaced | e->answer_len | e->dedupe_len);
+             | e->version | e->replaced | e->answer_len | e->dedupe_len
+             | e->parent | e->took | e->notes.len | (e->first.data != NULL));
+}
+
+static bool is_whole(uint8_t op)
+{
+    return hf_entry_is_message(op) || op == HF_OP_REQUEUE || op == HF_OP_DEAD;
+}
+
+/* One more than the bytes of its first body; 0: it was never edited, or no whole message. */
+static uint64_t first_mark(const hf_entry *e)
+{
+    return is_whole(e->op) && e->first.data ? e->first.len + 1 : 0;
+}
+
+/* All bytes of data on disk. */
+static size_t data_size(const hf_entry *e)
+{
+    return e->data.len + (e->first.data && first_mark(e) ? e->first.len : 0);
 }
 
 static size_t number_size(uint64_t value)
@@ -48,14 +66,15 @@ static size_t extra_size(const hf_entry *e)
         + number_size(e->reason) + number_size(e->expires) + number_size(e->about)
         + number_size(e->ask) + number_size(e->join) + number_size(e->urgency)
         + number_size(e->back) + number_size(e->version) + number_size(e->replaced)
+        + number_size(e->parent) + number_size(e->took) + number_size(first_mark(e))
         + text_size(e->error_len)
         + text_size(e->from_len) + text_size(e->times.len) + text_size(e->answer_len)
-        + text_size(e->dedupe_len);
+        + text_size(e->dedupe_len) + text_size(e->notes.len);
 }
 
 size_t hf_entry_size(const hf_entry *e)
 {
-    size_t size = HF_ENTRY_HEAD + e->data.len;
+    size_t size = HF_ENTRY_HEAD + data_size(e);
     size += e->to_len ? e->to_len + 1u : 0;
     size += e->name_len ? e->name_len + 1u : 0;
     size_t extra = extra_size(e);
@@ -107,11 +126,15 @@ static uint8_t *put_extra(const hf_entry *e, uint8_t *at, size_t extra)
     at = put_number(at, TAG_BACK, e->back);
     at = put_number(at, TAG_VERSION, e->version);
     at = put_number(at, TAG_REPLACED, e->replaced);
+    at = put_number(at, TAG_PARENT, e->parent);
+    at = put_number(at, TAG_TOOK, e->took);
+    at = put_number(at, TAG_FIRST, first_mark(e));
     at = put_text(at, TAG_ERROR, e->error, e->error_len);
     at = put_text(at, TAG_FROM, e->from, e->from_len);
     at = put_text(at, TAG_TIMES, e->times.data, e->times.len);
     at = put_text(at, TAG_ANSWER, e->answer, e->answer_len);
-    return put_text(at, TAG_DEDUPE, e->dedupe, e->dedupe_len);
+    at = put_text(at, TAG_DEDUPE, e->dedupe, e->dedupe_len);
+    return put_text(at, TAG_NOTES, e->notes.data, e->notes.len);
 }
 
 size_t hf_entry_encode(const hf_entry *e, uint8_t *at)
@@ -122,12 +145,16 @@ size_t hf_entry_encode(const hf_entry *e, uint8_t *at)
     at[1] = (uint8_t)((e->flags & ~HF_ENTRY_EXTRA) | (extra ? HF_ENTRY_EXTRA : 0));
     at[2] = e->to_len;
     at[3] = e->name_len;
-    hf_put32(at + 4, e->op == HF_OP_DONE ? e->count : (uint32_t)e->data.len);
+    hf_put32(at + 4, e->op == HF_OP_DONE ? e->count : (uint32_t)data_size(e));
     hf_put64(at + 8, e->hash);
     at += HF_ENTRY_HEAD;
     if (e->data.len) {
         memcpy(at, e->data.data, e->data.len);
         at += e->data.len;
+    }
+    if (e->first.len && first_mark(e)) {
+        memcpy(at, e->first.data, e->first.len);
+        at += e->first.len;
     }
     if (e->to_len) {
         memcpy(at, e->to, e->to_len);
@@ -167,6 +194,9 @@ static void set_number(hf_entry *e, uint8_t tag, uint64_t value)
     case TAG_URGENCY: e->urgency = value > 9 ? 9 : (uint32_t)value; break;
     case TAG_BACK: e->back = (uint32_t)value; break;
     case TAG_REPLACED: e->replaced = (uint32_t)value; break;
+    case TAG_PARENT: e->parent = value; break;
+    case TAG_TOOK: e->took = value; break;
+    case TAG_FIRST: e->first.len = value; break; /* one more, until it is found */
     case TAG_VERSION: e->version = (uint32_t)value & 0xff; break;
     default: break; /* of a later minor version: not ours to judge */
     }
@@ -181,6 +211,7 @@ static uint16_t most_text(uint8_t tag)
     case TAG_TIMES: return HF_TIMES_MAX * 8;
     case TAG_ANSWER: return HF_ANSWER_MAX;
     case TAG_DEDUPE: return HF_NAME_MAX;
+    case TAG_NOTES: return HF_NOTES_MAX;
     default: return UINT16_MAX;
     }
 }
@@ -212,6 +243,8 @@ static int set_text(hf_entry *e, uint8_t tag, const uint8_t *text, uint16_t len)
     } else if (tag == TAG_DEDUPE) {
         e->dedupe = (const char *)text;
         e->dedupe_len = len;
+    } else if (tag == TAG_NOTES) {
+        e->notes = hf_view(text, len);
     }
     return 1;
 }
@@ -236,6 +269,20 @@ static int get_extra(hf_entry *e, const uint8_t *at, const uint8_t *end)
         }
     }
     return 1;
+}
+
+/* The first body lies behind the newest one. */
+static bool find_first(hf_entry *e)
+{
+    size_t mark = e->first.len;
+    e->first = hf_view(NULL, 0);
+    if (!mark || !is_whole(e->op))
+        return true;
+    if (mark - 1 > e->data.len)
+        return false;
+    e->data.len -= mark - 1;
+    e->first = hf_view((const uint8_t *)e->data.data + e->data.len, mark - 1);
+    return true;
 }
 
 /* A string of `len` bytes and its zero; "" for none. NULL: not there. */
@@ -280,7 +327,8 @@ size_t hf_entry_decode(const uint8_t *at, size_t left, hf_entry *e)
         return 0;
     if (e->flags & HF_ENTRY_EXTRA) {
         uint16_t extra = left >= 2 ? hf_get16(at) : 0;
-        if (left < 2 || left - 2 < extra || !get_extra(e, at + 2, at + 2 + extra))
+        if (left < 2 || left - 2 < extra || !get_extra(e, at + 2, at + 2 + extra)
+            || !find_first(e))
             return 0;
         at += 2 + extra;
         left -= 2u + extra;

@@ -4,6 +4,7 @@
  *
  *    0  op(1) flags(1) to(1) name(1) data(4) hash(8)
  *   16  data: body, image, step's result          (aligned for any C type)
+ *    …  the first body, if it was edited: `data` counts its bytes, too
  *    …  to 00  name 00                             each only if its length > 0
  *    …  if flags & 1: extra(2) and so many bytes of fields, tag(1) first:
  *       tag < 64: a number(8);  tag >= 64: length(2), bytes, 00
@@ -60,6 +61,7 @@ enum {
     HF_ANSWER_MAX   = 127 + 1 + 255, /* a kind, 00, an address */
     HF_NOTE_MAX     = 1000, /* bytes of a hf_progress */
     HF_TIMES_MAX    = 32,   /* attempts whose time is kept, the last ones */
+    HF_NOTES_MAX    = 4096, /* bytes of what operators did to a message, the last of it */
 };
 
 typedef struct hf_entry {
@@ -88,6 +90,10 @@ typedef struct hf_entry {
     const char *dedupe;      /* the sender's word for it */
     uint32_t    error_len, from_len, answer_len, dedupe_len;
     hf_bytes    times;       /* u64 Unix milliseconds of failed attempts */
+    uint64_t    parent;      /* id of the message whose turn sent it; 0: from outside */
+    uint64_t    took;        /* of ACK, RETRY, DEAD: ms that the turn lasted, if it had a thread */
+    hf_bytes    notes;       /* what operators did to it: note.h */
+    hf_bytes    first;       /* of a message that was edited: its first body; data NULL: it was not */
 } hf_entry;
 
 /* Bytes of the entry on disk, a multiple of 16. */
@@ -122,6 +128,7 @@ enum {
     HF_SHELF_LIMIT = 'l', /* breaker and rate of a type, at the actor "type/-" */
     HF_SHELF_FLUSH = 'f', /* a forgotten actor that is not flushed yet, at "type/-" */
     HF_SHELF_SCHEDULE = 's', /* hf_every */
+    HF_SHELF_PAUSES = 'o', /* the pauses and resumes by operators, at the actor "-/-" */
     HF_SHELF_JOIN  = 'j', /* how many of a join are still on their way */
 };
 

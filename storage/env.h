@@ -31,6 +31,7 @@ struct hf_env {
     hf_marker       marker;
     struct MDB_env *mdb;
     unsigned        tables[HF_TABLES]; /* LMDB's handles */
+    const char     *lmdb;      /* its version, in words */
     uint64_t        map_bytes, page_size;
     int             watch; /* another descriptor of the data file, see store.c */
     bool            writable;
@@ -61,6 +62,8 @@ int  hf_env_tables(hf_env *env, bool create);
 int  hf_env_fd(hf_env *env); /* of the data file; stays LMDB's */
 void hf_env_close(hf_env *env); /* and free it */
 int  hf_env_sweep(hf_env *env); /* how many readers were dead */
+/* A line of text for each reader: pid, thread, transaction ("-": between two). */
+int  hf_env_readers(hf_env *env, int (*line)(const char *text, void *user), void *user);
 
 /* Bytes of the file by the newest commit, and which commit that was. */
 uint64_t hf_env_file_bytes(const hf_env *env, size_t *commit);

@@ -63,6 +63,8 @@ static int retry(letterbox *box, const hf_entry *e, const hf_key *key, hf_fate_l
     m->times = e->times;
     m->phase = e->phase;
     m->generation = e->generation;
+    if (e->notes.len) /* an operator's; other retries say nothing of them */
+        m->notes = e->notes;
     m->expires = m->reason = 0; /* it was begun; its due is that of the next attempt */
     m->flags = (uint8_t)(m->flags | (e->flags & HF_ENTRY_STEPS));
     box->edited = true;
@@ -173,10 +175,11 @@ static int apply_alarm(setting *now, const hf_survivors *s, const hf_survivor *i
 {
     hf_entry e;
     hf_survivor_entry(s, item, &e);
-    if (e.op == HF_OP_ALARM || e.op == HF_OP_SEND || e.op == HF_OP_CANCEL) {
-        bool set = e.op != HF_OP_CANCEL, letter = e.op == HF_OP_SEND;
+    bool again = e.op == HF_OP_REQUEUE; /* a letter has another text */
+    if (e.op == HF_OP_ALARM || e.op == HF_OP_SEND || e.op == HF_OP_CANCEL || again) {
+        bool set = e.op != HF_OP_CANCEL, letter = e.op == HF_OP_SEND || again;
         *now = (setting){ .known = true, .changed = true, .item = item,
-                          .fresh = letter && e.place >= s->applied };
+                          .fresh = again ? now->fresh : letter && e.place >= s->applied };
         now->due = set ? hf_due_time(&e) : 0;
         now->generation = !set ? 0 : letter ? e.id : e.generation;
         return HF_OK;

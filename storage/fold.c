@@ -208,7 +208,19 @@ static int write_tables(hf_fold *fold, hf_txn *txn, uint64_t *budget)
 
 static uint64_t cost_of_delete(const hf_record *record)
 {
-    return 128 + record->size / 16;
+    return hf_kept_cost(record->size);
+}
+
+/* Must one more go? Else the rest stays as history. */
+static bool must_delete(const hf_fold *fold)
+{
+    const hf_kept *kept = fold->kept;
+    if (fold->now.deleted == fold->count)
+        return kept && hf_kept_exceeds(kept, &fold->limit, 0, 0);
+    if (!kept)
+        return true;
+    return hf_kept_exceeds(kept, &fold->limit, fold->now.left_bytes, fold->now.left_messages)
+        || (!kept->count && fold->records[fold->now.deleted]->time_ms < fold->limit.since_ms);
 }
 
 /* Delete the sealed records, ascending. A stop half-way leaves a shorter log
@@ -217,7 +229,11 @@ static int delete_records(hf_fold *fold, hf_txn *txn, uint64_t *budget)
 {
     int err = HF_OK;
     HF_TESTPOINT("fold.delete");
-    while (!err && *budget && fold->now.deleted < fold->count) {
+    while (!err && *budget && must_delete(fold)) {
+        if (fold->kept && fold->kept->count) { /* older than what was folded now */
+            err = hf_kept_drop(fold->kept, txn, budget);
+            continue;
+        }
         const hf_record *r = fold->records[fold->now.deleted];
         hf_key key;
         uint64_t spent = cost_of_delete(r);
@@ -226,8 +242,22 @@ static int delete_records(hf_fold *fold, hf_txn *txn, uint64_t *budget)
         *budget -= spent < *budget ? spent : *budget;
         fold->now.spent += spent;
         fold->now.deleted++;
+        fold->now.left_bytes -= r->size;
+        fold->now.left_messages -= r->messages;
     }
+    fold->now.over = !err && !must_delete(fold);
+    if (fold->now.over && fold->now.deleted < fold->count)
+        err = hf_meta_put(txn, "tail", fold->end);
     return err;
+}
+
+/* The records as they are counted against the history's limits. */
+static void count_left(hf_fold *fold)
+{
+    for (uint32_t i = 0; i < fold->count; i++) {
+        fold->now.left_bytes += fold->records[i]->size;
+        fold->now.left_messages += fold->records[i]->messages;
+    }
 }
 
 int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
@@ -241,6 +271,7 @@ int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
         if (collected < 0)
             return hf_error(collected, "collecting what the log holds");
         fold->now = (hf_fold_progress){ .stage = HF_FOLD_WRITING, .sparing = fold->spares };
+        count_left(fold);
         /* A fold that a crash cut short may have reached further. */
         err = hf_meta_put(txn, "folding", fold->end > fold->applied ? fold->end : fold->applied);
     }
@@ -278,7 +309,7 @@ void hf_fold_undo(hf_fold *fold)
 
 bool hf_fold_is_over(const hf_fold *fold)
 {
-    return fold->before.stage == HF_FOLD_DELETING && fold->before.deleted == fold->count;
+    return fold->before.stage == HF_FOLD_DELETING && fold->before.over;
 }
 
 void hf_fold_end(hf_fold *fold)

@@ -4,12 +4,14 @@
  *
  * The truth is always: tables, then every record from tail to head applied to
  * them. So slices may be applied partly, or twice after a crash; the records
- * are deleted, ascending, only in or after the commit of the last slice.
+ * are deleted, ascending, only in or after the commit of the last slice; or kept as
+ * history, below `meta.tail` (kept.h).
  * `meta.folding` says below which position rows may have been written. */
 #ifndef STORAGE_FOLD_H
 #define STORAGE_FOLD_H
 
 #include "storage/fate.h"
+#include "storage/kept.h"
 
 typedef enum hf_fold_stage { HF_FOLD_IDLE, HF_FOLD_COLLECTING, HF_FOLD_WRITING, HF_FOLD_DELETING } hf_fold_stage;
 
@@ -24,6 +26,8 @@ typedef struct hf_fold_progress {
     uint32_t      table;   /* being written, in the order of writing */
     size_t        next;    /* item of it */
     uint32_t      deleted; /* records */
+    uint64_t      left_bytes, left_messages; /* of those that are not */
+    bool          over;    /* none has to go any more, and the tail says so */
     uint64_t      spent;   /* of the budgets so far */
 } hf_fold_progress;
 
@@ -38,6 +42,8 @@ typedef struct hf_fold {
     bool             gated;       /* the first record goes only after the commit that wrote
                                      the last row: see past.c */
     bool             spares;      /* rows that go are deleted before others are written */
+    hf_kept         *kept;        /* records that stay when they are folded; NULL: none do */
+    hf_kept_limit    limit;       /* how much of that */
     uint32_t         row_cost;    /* bytes of a budget that a row takes besides its data */
     hf_rowbuf        buf;
     uint64_t         rows;        /* written or deleted, since the start */
@@ -62,7 +68,7 @@ void hf_fold_undo(hf_fold *fold);
 /* About how much budget the rest of it takes; 0 while that is not known. */
 uint64_t hf_fold_left(const hf_fold *fold);
 
-/* All records are deleted, and that is committed. */
+/* All records are deleted, or below the tail, and that is committed. */
 bool hf_fold_is_over(const hf_fold *fold);
 void hf_fold_end(hf_fold *fold); /* back to idle */
 

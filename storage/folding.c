@@ -22,8 +22,10 @@ enum {
     ROW_GROWTH   = 256, /* bytes, besides thrice its own, or whole pages */
     SLICE_MIN    = 64 << 10,
     SLICE_MAX    = 8 << 20,
-    COMMIT_LONG  = 4000000, /* ns: the next slice must be smaller, */
-    COMMIT_SHORT = 2000000, /* it may be larger */
+    COMMIT_LONG  = 4000000, /* ns, what commits take without a slice among them: the next */
+    COMMIT_SHORT = 2000000, /* slice must be smaller; it may be larger */
+    PRESSED_MIN  = 2 << 20, /* a slice when outsiders would have to wait soon */
+    ENTRY_SHARE  = 80,      /* an entry that is sealed for so many bytes of the window */
 };
 
 /* ---- Sealing and folding */
@@ -100,6 +102,19 @@ uint64_t hf_folding_limit(const hf_log *log)
     return log->roomy ? (start > window * 3 / 2 ? start + window / 4 : window * 2) : window * 5 / 4;
 }
 
+/* So much stays unsealed if entries are small: to sort them takes memory for each. Turns of
+ * a backlog leave many windows of acknowledgements before the first fold is over. */
+static uint64_t beyond(const hf_log *log, uint64_t young)
+{
+    const hf_window *w = &log->window;
+    uint64_t entries = 0, bytes = 0, most = log->options.window / ENTRY_SHARE;
+    for (uint32_t i = 0; i < w->count && (!i || entries < most); i++) {
+        entries += hf_window_at(w, i)->count;
+        bytes += hf_window_at(w, i)->size;
+    }
+    return w->bytes - bytes > young ? w->bytes - bytes : young;
+}
+
 /* Once the budget is used up all but the youngest sixteenth is sealed: most of what that
  * holds will soon be done. The more is sealed at once the more often an actor's images
  * coincide, and the more rows share a page. */
@@ -115,6 +130,8 @@ int hf_folding_seal(hf_log *log, bool all)
         young = w->bytes > HEADROOM_MIN / 2 ? w->bytes - HEADROOM_MIN / 2 : 0;
     } else if (w->bytes < hf_folding_start(log)) {
         return HF_OK;
+    } else {
+        young = beyond(log, young);
     }
     /* Far over its budget the window is folded whether readers came so far or not. */
     bool pressed = all || log->tight || w->bytes > hf_folding_start(log) * 5 / 4;
@@ -140,6 +157,8 @@ static void finish_fold(hf_log *log)
 {
     hf_window *w = &log->window;
     uint64_t end = log->fold.end;
+    for (uint32_t i = log->fold.now.deleted; i < log->fold.count; i++)
+        hf_kept_add(&log->kept, log->fold.records[i]);
     hf_window_pop(w, w->sealed, retire, log);
     hf_fold_end(&log->fold);
     log->blocked = false;
@@ -222,18 +241,29 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
     if (held + room < limit)
         room = limit - held;
     uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
-    return share > log->slice_max ? log->slice_max : share;
+    uint64_t max = log->slice_max;
+    if (!log->calm && max < PRESSED_MIN && held + log->options.window / 8 > limit)
+        max = PRESSED_MIN; /* a long commit is shorter than waiting for all of the fold */
+    return share > max ? max : share;
 }
 
-/* A commit with a slice of `budget` took so long: how much may the next one be? */
+/* A commit with a slice of `budget` took so long: how much may the next one be? What it
+ * takes without one is the disk's affair, and that of others who use it: smaller slices
+ * only make more commits of it then, and outsiders wait longer. While there are none
+ * commits go before the fold: what turns end meanwhile needs no row. */
 void hf_folding_took(hf_log *log, uint64_t budget, uint64_t ns)
 {
-    uint64_t max = log->slice_max;
-    if (log->fold.now.stage == HF_FOLD_IDLE || hf_folding_waits(log))
+    uint64_t max = log->slice_max, plain = log->plain_ns;
+    uint64_t mean = log->calm ? 0 : plain;
+    bool idle = log->fold.now.stage == HF_FOLD_IDLE || hf_folding_waits(log);
+    if (idle || budget <= SLICE_MIN)
+        log->plain_ns = plain = plain ? plain - plain / 8 + ns / 8 : ns;
+    if (idle)
         return;
-    if (ns > COMMIT_LONG && budget <= max)
+    uint64_t more = mean / 2 > COMMIT_SHORT ? mean / 2 : COMMIT_SHORT;
+    if (ns > COMMIT_LONG && ns > mean + more && budget <= max)
         max -= max / 4;
-    else if (ns < COMMIT_SHORT && budget == max)
+    else if ((ns < COMMIT_SHORT || ns < mean + more / 2) && budget == max)
         max += max / 4;
     log->slice_max = max < SLICE_MIN ? SLICE_MIN : max > SLICE_MAX ? SLICE_MAX : max;
 }
@@ -252,6 +282,8 @@ static int fold_once(hf_log *log, uint64_t budget)
     int err = hf_txn_write(log->disk, &txn);
     if (err)
         return hf_log_die(log, err);
+    log->kept_before = log->kept;
+    hf_history_limit(log);
     err = hf_fold_slice(&log->fold, txn, budget);
     /* The log may become empty: the next position must be known without it. */
     if (!err && log->fold.now.stage == HF_FOLD_DELETING)
@@ -262,6 +294,7 @@ static int fold_once(hf_log *log, uint64_t budget)
         err = hf_txn_commit(txn);
     if (err) {
         hf_fold_undo(&log->fold);
+        log->kept = log->kept_before;
         return hf_log_die(log, err);
     }
     log->commits++;
@@ -312,7 +345,9 @@ int hf_folding_commit(hf_log *log, uint64_t budget)
     if (err != HF_EFULL)
         return err;
     hf_folding_squeezed(log);
-    err = hf_folding_turn(log);
+    err = log->kept.count ? hf_history_forget(log) : hf_folding_turn(log);
+    if (err == HF_EFULL)
+        err = hf_folding_turn(log);
     if (!err)
         err = fold_once(log, hf_folding_slice(log, 0));
     if (err == HF_EFULL && !(err = hf_folding_turn(log)))
@@ -386,7 +421,13 @@ bool hf_log_room(hf_log *log)
     bool due = log->tight ? now - log->checked_ns > 10000000 : log->unchecked > blind;
     if (due || !log->checked_ns) {
         log->roomy = hf_folding_roomy(log);
-        get_tight(log, !hf_disk_headroom(log->disk, want + blind * 3 + growth(log)) || log->blocked);
+        uint64_t sure = want + blind * 3 + growth(log);
+        bool room = hf_disk_headroom(log->disk, sure);
+        if (log->kept.count && (!room || !log->roomy || log->blocked)) { /* goes first */
+            (void)hf_history_forget(log);
+            room = hf_disk_headroom(log->disk, sure);
+        }
+        get_tight(log, !room || log->blocked);
         log->unchecked = 0;
         log->checked_ns = now;
     }

@@ -58,6 +58,8 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
             err = hf_meta_get(txn, "next", 1, &log->next);
         if (!err)
             err = hf_meta_get(txn, "folding", 0, &log->folding);
+        if (!err)
+            err = hf_history_open(log, txn);
         hf_txn_abort(txn);
     }
     log->roomy = !err && hf_folding_roomy(log);
@@ -99,6 +101,8 @@ int hf_log_start(hf_log *log)
         err = hf_meta_put(txn, "next", log->next);
     if (!err)
         err = hf_meta_put(txn, "clean", 0);
+    if (!err)
+        err = hf_history_start(log, txn);
     if (err) {
         hf_txn_abort(txn);
         return hf_log_die(log, err);
@@ -271,11 +275,12 @@ static int write_group(hf_log *log, hf_txn *txn, const hf_group *g, uint64_t sli
     if (!err) /* nothing may fail once it is committed */
         err = hf_window_reserve(&log->window, log->fresh_count);
     HF_TESTPOINT("log.written");
+    hf_history_limit(log);
     if (!err && slice && log->fold.now.stage != HF_FOLD_IDLE)
         err = hf_fold_slice(&log->fold, txn, slice);
     if (!err && !count && log->fold.now.stage == HF_FOLD_DELETING)
         err = hf_meta_put(txn, "next", log->next); /* the log may be empty now */
-    return err;
+    return err ? err : hf_history_slice(log, txn, next);
 }
 
 /* All of the group and `slice` of the fold, or nothing. */
@@ -286,6 +291,7 @@ static int try_append(hf_log *log, const hf_group *g, uint64_t slice)
     int err = hf_txn_write(log->disk, &txn);
     if (err)
         return hf_log_die(log, err);
+    log->kept_before = log->kept;
     err = write_group(log, txn, g, slice, &next);
     if (err)
         hf_txn_abort(txn);
@@ -293,6 +299,7 @@ static int try_append(hf_log *log, const hf_group *g, uint64_t slice)
         err = hf_txn_commit(txn);
     if (err) {
         hf_fold_undo(&log->fold);
+        log->kept = log->kept_before;
         drop_fresh(log);
         return hf_log_die(log, err);
     }
@@ -373,16 +380,19 @@ int hf_log_append(hf_log *log, hf_group *g)
         err = mind_the_fold(log, g, fold_first(log));
     if (err)
         return err;
+    log->calm = g->calm;
     uint64_t slice = hf_folding_slice(log, g->bytes), began = hf_clock_mono_ns();
     err = try_append(log, g, slice);
     hf_folding_took(log, slice, hf_clock_mono_ns() - began);
     if (err == HF_EFULL) {
         hf_folding_squeezed(log);
-        err = append_squeezed(log, g);
+        (void)hf_history_forget(log);
+        err = log->dead ? log->dead : append_squeezed(log, g);
     }
     if (err)
         return err;
     hf_folding_keep(log);
+    hf_lend_told(log);
     hf_log_free_retired(log);
     return HF_OK;
 }
@@ -399,6 +409,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .start = hf_folding_start(log),
         .limit = hf_folding_limit(log),
         .held = log->window.held,
+        .history = log->kept.bytes,
         .commits = log->commits,
         .rows = log->fold.rows,
         .folds = log->folds,

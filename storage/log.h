@@ -21,10 +21,16 @@ typedef struct hf_log_options {
     uint32_t shards;      /* how many runs a record is cut into [1] */
     uint32_t readers;     /* who must pass a record before its bytes go [0] */
     bool     past;        /* what is adopted is read as rows: see hf_log_past */
+    /* Folded records stay as history (kept.h): about so many messages, for so long, and at
+     * most a quarter of a window. history 0: as the store was told last [nothing stays]. */
+    uint64_t history;     /* messages; HF_NO_HISTORY: none */
+    uint64_t history_ms;  /* UINT64_MAX: no matter how old */
     /* Run work(arg) somewhere else; NULL: it runs at once, here. */
     void   (*offload)(void *user, void (*work)(void *), void *arg);
     void    *user;
 } hf_log_options;
+
+#define HF_NO_HISTORY UINT64_MAX
 
 /* Entries that travel together: to one shard, or HF_FACTS. Made by anyone;
  * the log copies the bytes and sets the last three once they are committed. */
@@ -62,6 +68,7 @@ typedef struct hf_group {
     uint32_t     named_count, named_room;
     uint64_t     bytes;
     bool         leaves;     /* some pages to the fold: it is no operator's word */
+    bool         calm;       /* nobody sends from outside: the fold can wait */
 } hf_group;
 
 int  hf_group_add(hf_group *group, hf_segment *segment);
@@ -101,12 +108,17 @@ typedef struct hf_log_stats {
     uint64_t bytes;       /* of the window on disk */
     uint64_t start, limit; /* of these: folding begins; outsiders have to wait */
     uint64_t held;        /* of it in memory */
+    uint64_t history;     /* bytes of folded records that stay */
     uint64_t commits, rows, folds, written;
     uint64_t urgent;      /* all urgent messages appended lie below; 0: there were none */
     bool     folding, tight;
     bool     collecting;  /* the fold waits for that */
 } hf_log_stats;
 void     hf_log_stat(const hf_log *log, hf_log_stats *stats);
+
+/* Its owner's own time was `base_ms` when the monotonic clock stood at `mono_ns`: records tell
+ * how far the wall clock is from it. Without it they say what the newest one does. */
+void     hf_log_keep_time(hf_log *log, uint64_t base_ms, uint64_t mono_ns);
 
 hf_disk *hf_log_disk(const hf_log *log);
 uint64_t hf_log_seed(const hf_log *log); /* of address hashes */

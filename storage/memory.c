@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static _Atomic(hf_mem_fails) hook;
 static void                 *hook_user; /* written before `hook`, read after it */
@@ -37,6 +38,41 @@ void *hf_mem_zero(size_t count, size_t size)
 void *hf_mem_grow(void *memory, size_t size)
 {
     return fails(size) ? NULL : realloc(memory, size ? size : 1);
+}
+
+void *hf_mem_aligned(size_t to, size_t size)
+{
+    return fails(size) ? NULL : aligned_alloc(to, size);
+}
+
+void *hf_mem_map(size_t size, int huge)
+{
+    if (fails(size))
+        return NULL;
+    /* Twice as much always holds an aligned part. */
+    uint8_t *got = mmap(NULL, size * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (got == MAP_FAILED)
+        return NULL;
+    uint8_t *base = (uint8_t *)(((uintptr_t)got + size - 1) & ~(uintptr_t)(size - 1));
+    if (base > got)
+        (void)munmap(got, (size_t)(base - got));
+    (void)munmap(base + size, (size_t)(got + size - base));
+    (void)madvise(base, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    return base;
+}
+
+void hf_mem_unmap(void *memory, size_t size)
+{
+    (void)munmap(memory, size);
+}
+
+void hf_mem_huge(void *memory, size_t size)
+{
+    const uintptr_t huge = (uintptr_t)2 << 20;
+    uintptr_t from = ((uintptr_t)memory + huge - 1) & ~(huge - 1);
+    uintptr_t to = ((uintptr_t)memory + size) & ~(huge - 1);
+    if (memory && from < to)
+        (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
 void hf_mem_free(void *memory)

@@ -9,6 +9,14 @@ void *hf_mem_alloc(size_t size);              /* aligned for any C type */
 void *hf_mem_zero(size_t count, size_t size); /* all bytes 0 */
 void *hf_mem_grow(void *memory, size_t size); /* like realloc */
 void  hf_mem_free(void *memory);              /* NULL is fine */
+void *hf_mem_aligned(size_t to, size_t size); /* both powers of two, or size a multiple */
+
+/* Whole pages from the system, all bytes 0, aligned to `size`, a power of two; `huge`: the
+ * kernel may map them as huge pages. Back with hf_mem_unmap. */
+void *hf_mem_map(size_t size, int huge);
+void  hf_mem_unmap(void *memory, size_t size);
+/* Large memory that is read and written all over: huge pages would help. A hint. */
+void  hf_mem_huge(void *memory, size_t size);
 
 /* `fails` is asked before each allocation; true makes it return NULL. NULL
  * takes the hook away. Call it while nothing of Holdfast runs. */

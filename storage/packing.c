@@ -251,10 +251,27 @@ static void fill(const hf_log *log, hf_record *r, uint8_t *chunk, hf_segment *co
         s->offset = at;
         r->live += s->messages;
         r->keep += s->keeps;
+        r->pointed |= s->keeps && s->shard != HF_FACTS;
         at += s->len;
         count += s->count;
     }
     hf_record_seal(chunk, head, runs, r->base);
+}
+
+void hf_log_keep_time(hf_log *log, uint64_t base_ms, uint64_t mono_ns)
+{
+    log->time_base = base_ms;
+    log->time_mono = mono_ns;
+}
+
+/* How far our own time is from the wall clock, if somebody set that. */
+static int64_t skew_at(const hf_log *log, uint64_t wall_ms)
+{
+    if (!log->time_base)
+        return log->last->skew_ms;
+    uint64_t now = log->time_base + (hf_clock_mono_ns() - log->time_mono) / 1000000;
+    int64_t skew = (int64_t)(now - wall_ms);
+    return skew < HF_SKEW_LEAST && skew > -HF_SKEW_LEAST ? 0 : skew;
 }
 
 /* Build one record from the first segments and put it into the transaction. */
@@ -262,6 +279,7 @@ static int write_record(hf_log *log, hf_txn *txn, hf_segment *const *segments, u
                         uint64_t position, uint64_t waiting, uint32_t *used)
 {
     hf_record_head head = { .time_ms = hf_clock_wall_ms(), .group = log->next, .waiting = waiting };
+    head.skew_ms = skew_at(log, head.time_ms);
     size_t room;
     void *place;
     hf_key key;

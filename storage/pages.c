@@ -41,6 +41,7 @@ struct hf_pages {
     uint64_t  count;
     root_page roots[2];
     uint8_t  *met;   /* a bit a page */
+    bool      scanning; /* nothing is met by that */
     uint8_t  *value; /* a large one */
     size_t    value_room;
 };
@@ -77,6 +78,7 @@ static bool read_root(const hf_pages *p, uint64_t at, root_page *root, uint32_t 
     root->is.map_bytes = hf_get64(meta + 16);
     memcpy(root->free, meta + 24, TREE);
     memcpy(root->tables, meta + 24 + TREE, TREE);
+    root->is.tables = hf_get64(root->tables + 40);
     root->is.last_page = hf_get64(meta + 24 + 2 * TREE);
     root->is.txn = hf_get64(meta + 24 + 2 * TREE + 8);
     bool power = *size >= 512 && *size <= 65536 && !(*size & (*size - 1));
@@ -111,7 +113,29 @@ static int find_roots(hf_pages *p, uint64_t bytes)
     return HF_OK;
 }
 
-int hf_pages_open(hf_pages **out, const char *file)
+/* Both are lost. Each page begins with its own number: with the right size most do. */
+static int guess_size(hf_pages *p, uint64_t bytes)
+{
+    enum { LOOK_AT = 4096 };
+    uint64_t best = 0;
+    for (uint32_t size = 512; size <= 65536; size *= 2) {
+        uint64_t right = 0;
+        for (uint64_t page = 2; page < bytes / size && page < LOOK_AT; page++) {
+            uint8_t head[HEAD];
+            if (read_at(p->fd, page * size, head, HEAD))
+                break;
+            right += hf_get64(head) == page && hf_get16(head + 10) & (BRANCH | LEAF | LARGE);
+        }
+        if (right > best) {
+            best = right;
+            p->size = size;
+        }
+    }
+    p->count = p->size ? bytes / p->size : 0;
+    return p->size ? HF_OK : hf_error(HF_ECORRUPT, "there is no page in the data file");
+}
+
+static int open_file(hf_pages **out, const char *file, int (*find)(hf_pages *, uint64_t))
 {
     struct stat st;
     *out = NULL;
@@ -125,7 +149,7 @@ int hf_pages_open(hf_pages **out, const char *file)
     if (!err && fstat(p->fd, &st))
         err = hf_error(HF_EIO, "%s: %s", file, strerror(errno));
     if (!err)
-        err = find_roots(p, (uint64_t)st.st_size);
+        err = find(p, (uint64_t)st.st_size);
     if (!err && !(p->met = hf_mem_zero(p->count / 8 + 1, 1)))
         err = hf_error(HF_ENOMEM, "%s", file);
     if (err)
@@ -133,6 +157,16 @@ int hf_pages_open(hf_pages **out, const char *file)
     else
         *out = p;
     return err;
+}
+
+int hf_pages_open(hf_pages **out, const char *file)
+{
+    return open_file(out, file, find_roots);
+}
+
+int hf_pages_open_rootless(hf_pages **out, const char *file)
+{
+    return open_file(out, file, guess_size);
 }
 
 void hf_pages_close(hf_pages *p)
@@ -166,8 +200,15 @@ bool hf_pages_met(const hf_pages *p, uint64_t page)
     return page < p->count && p->met[page / 8] >> (page % 8) & 1;
 }
 
+void hf_pages_forget(hf_pages *p)
+{
+    memset(p->met, 0, p->count / 8 + 1);
+}
+
 static void meet(hf_pages *p, uint64_t page)
 {
+    if (p->scanning)
+        return;
     p->met[page / 8] = (uint8_t)(p->met[page / 8] | 1u << (page % 8));
 }
 
@@ -210,7 +251,7 @@ static const char *load(hf_pages *p, uint64_t number, page_view *v)
 static uint32_t node_at(const hf_pages *p, const page_view *v, uint32_t i)
 {
     uint32_t at = hf_get16(v->bytes + HEAD + (size_t)i * 2);
-    if (at < HEAD + v->rows * 2 || at + NODE > p->size)
+    if (at < hf_get16(v->bytes + 14) || at + NODE > p->size) /* below it nothing is in use */
         return 0;
     uint32_t key = hf_get16(v->bytes + at + 6);
     return key > KEY_MAX || at + NODE + key > p->size ? 0 : at;
@@ -220,6 +261,19 @@ static uint64_t child_of(const uint8_t *node)
 {
     return (uint64_t)hf_get16(node) | (uint64_t)hf_get16(node + 2) << 16
            | (uint64_t)hf_get16(node + 4) << 32;
+}
+
+/* A value may have shrunk and left pages over; but where another page begins it ends,
+ * whatever it says. */
+static void meet_run(hf_pages *p, uint64_t first, uint64_t need, uint64_t pages)
+{
+    uint8_t head[HEAD];
+    for (uint64_t i = 0; i < pages; i++) {
+        if (i >= need
+            && (read_at(p->fd, (first + i) * p->size, head, HEAD) || hf_get64(head) == first + i))
+            return;
+        meet(p, first + i);
+    }
 }
 
 /* A value in pages of its own: the first one says how many they are. */
@@ -241,8 +295,7 @@ static const char *load_large(hf_pages *p, uint64_t first, size_t len)
         p->value = value;
         p->value_room = len;
     }
-    for (uint64_t i = 0; i < pages; i++)
-        meet(p, first + i);
+    meet_run(p, first, need, pages);
     return read_at(p->fd, first * p->size + HEAD, p->value, len) ? "a large value can't be read" : NULL;
 }
 
@@ -436,17 +489,81 @@ int hf_pages_free(hf_pages *p, int (*each)(void *user, uint64_t page), hf_pages_
     return err ? err : walk_tree(&free_ones, &lists);
 }
 
+/* ---- Pages by themselves */
+
+static int each_leaf(hf_pages *p, page_walk *w, bool all)
+{
+    page_view v = { .bytes = hf_mem_alloc(p->size) };
+    int       err = v.bytes ? HF_OK : hf_error(HF_ENOMEM, "pages of the data file");
+    p->scanning = true;
+    for (uint64_t number = 2; !err && number < p->count; number++)
+        if ((all || !hf_pages_met(p, number)) && !load(p, number, &v) && v.leaf)
+            err = show_leaf(w, &v);
+    p->scanning = false;
+    hf_mem_free(v.bytes);
+    return err;
+}
+
 int hf_pages_orphans(hf_pages *p, hf_pages_row each, void *user)
 {
     page_walk w = { p, each, NULL, user, false };
-    page_view v = { .bytes = hf_mem_alloc(p->size) };
-    int       err = v.bytes ? HF_OK : hf_error(HF_ENOMEM, "pages of the data file");
-    for (uint64_t number = 2; !err && number < p->count; number++) {
-        if (hf_pages_met(p, number) || load(p, number, &v) || !v.leaf)
-            continue;
-        meet(p, number);
-        err = show_leaf(&w, &v);
-    }
-    hf_mem_free(v.bytes);
+    return each_leaf(p, &w, false);
+}
+
+static int show_run(hf_pages *p, uint64_t first, const uint8_t *head,
+                    int (*each)(void *, uint64_t, hf_bytes), void *user)
+{
+    uint64_t pages = hf_get32(head + 12);
+    bool     run = hf_get64(head) == first && hf_get16(head + 10) & LARGE && pages
+               && pages <= p->count - first && pages < UINT32_MAX / p->size;
+    if (!run)
+        return HF_OK;
+    size_t len = (size_t)(pages * p->size - HEAD);
+    if (load_large(p, first, len))
+        return HF_OK;
+    return each(user, first, hf_view(p->value, len));
+}
+
+int hf_pages_runs(hf_pages *p, int (*each)(void *user, uint64_t page, hf_bytes bytes), void *user)
+{
+    uint8_t head[HEAD];
+    int     err = HF_OK;
+    p->scanning = true;
+    for (uint64_t number = 2; !err && number < p->count; number++)
+        if (!hf_pages_met(p, number) && !read_at(p->fd, number * p->size, head, HEAD))
+            err = show_run(p, number, head, each, user);
+    p->scanning = false;
     return err;
+}
+
+typedef struct tree_search {
+    const char *name;
+    int       (*each)(void *user, uint64_t page);
+    void       *user;
+} tree_search;
+
+static int see_tree(void *user, uint64_t page, hf_bytes key, hf_bytes value)
+{
+    const tree_search *s = user;
+    bool is = key.len == strlen(s->name) && memcmp(key.data, s->name, key.len) == 0
+              && value.len == TREE;
+    return is ? s->each(s->user, page) : HF_OK;
+}
+
+int hf_pages_trees(hf_pages *p, const char *name, int (*each)(void *user, uint64_t page), void *user)
+{
+    tree_search s = { name, each, user };
+    page_walk   w = { p, see_tree, NULL, &s, true };
+    return each_leaf(p, &w, true);
+}
+
+void hf_pages_take_tree(hf_pages *p, uint64_t page)
+{
+    root_page *r = &p->roots[0];
+    memset(r, 0, sizeof *r);
+    r->is.sound = true;
+    r->is.last_page = p->count - 1;
+    r->is.tables = page;
+    memset(r->free + 40, 0xff, 8); /* an empty tree */
+    hf_put64(r->tables + 40, page);
 }

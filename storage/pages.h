@@ -16,6 +16,7 @@ typedef struct hf_pages_root {
     uint64_t txn;       /* number of the commit */
     uint64_t last_page; /* highest page it uses */
     uint64_t map_bytes;
+    uint64_t tables;    /* page that its tree of tables begins at */
     bool     sound;     /* what it says can be true */
 } hf_pages_root;
 
@@ -29,6 +30,9 @@ typedef struct hf_pages_tree {
 /* Open a data file (data.mdb). HF_ECORRUPT: neither root can be read, so that not even
  * the size of a page is known; HF_ENOTFOUND, HF_EIO, HF_ENOMEM. One thread. */
 int  hf_pages_open(hf_pages **pages, const char *file);
+/* The same of a file both of whose roots are lost: the size of its pages is guessed from
+ * what they say about themselves. HF_ECORRUPT: there is no page in it. */
+int  hf_pages_open_rootless(hf_pages **pages, const char *file);
 void hf_pages_close(hf_pages *pages); /* NULL is fine */
 
 uint32_t hf_pages_size(const hf_pages *pages);  /* of one, bytes */
@@ -56,7 +60,19 @@ int hf_pages_free(hf_pages *pages, int (*each)(void *user, uint64_t page), hf_pa
 /* Rows of all leaf pages that no walk has met: what a damaged branch led to, and what
  * is free and out of date. */
 int hf_pages_orphans(hf_pages *pages, hf_pages_row each, void *user);
-/* Was it met by a walk? */
+/* Was it met by a walk? And: none was. */
 bool hf_pages_met(const hf_pages *pages, uint64_t page);
+void hf_pages_forget(hf_pages *pages);
+
+/* The bytes of each run of large pages that no walk has met. How much of them is a value
+ * stood in the row that is lost. */
+int hf_pages_runs(hf_pages *pages, int (*each)(void *user, uint64_t page, hf_bytes bytes),
+                  void *user);
+
+/* Each page, met or not, that could be the tree of tables of some commit, since it leads to
+ * a table called `name`; and: read the file from now on as if root 0 led there. */
+int  hf_pages_trees(hf_pages *pages, const char *name, int (*each)(void *user, uint64_t page),
+                    void *user);
+void hf_pages_take_tree(hf_pages *pages, uint64_t page);
 
 #endif

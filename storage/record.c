@@ -31,6 +31,7 @@ void hf_record_seal(uint8_t *data, const hf_record_head *head, const hf_run *run
     hf_put64(data + 24, head->group);
     hf_put32(data + 32, head->runs);
     hf_put64(data + 40, head->waiting);
+    hf_put64(data + 48, (uint64_t)head->skew_ms);
     for (uint32_t i = 0; i < head->runs; i++) {
         uint8_t *at = data + HF_RECORD_HEAD + i * HF_RUN_SIZE;
         hf_put32(at, runs[i].shard);
@@ -77,6 +78,7 @@ int hf_record_check(const uint8_t *data, size_t size, uint64_t key, hf_record_he
     head->group = hf_get64(data + 24);
     head->runs = hf_get32(data + 32);
     head->waiting = hf_get64(data + 40);
+    head->skew_ms = (int64_t)hf_get64(data + 48);
     if (head->size != size)
         return hf_error(HF_ECORRUPT, "log record %llu: %zu bytes, its head says %u", at, size,
                         head->size);

@@ -4,7 +4,7 @@
  *    8  entries(4)                 12 bytes of the whole record(4)
  *   16  time, Unix ms(8)           24 position of the group's first entry(8)
  *   32  runs(4)  0(4)              40 messages that wait after its group(8)
- *   48  0(8)
+ *   48  engine time less that time, signed ms(8); 0: they go together
  *   56  XXH3 of the whole record with this field zero, seeded with the key(8)
  *   64  runs, 16 bytes each: shard(4) entries(4) bytes(4) shards then(4)
  *    …  entries, run after run
@@ -27,6 +27,7 @@ enum {
     HF_RECORD_LAST    = 1,
     HF_RECORD_MAX     = 256 << 10, /* bytes, unless one entry alone is larger */
     HF_RECORD_TIGHT   = 64 << 10,  /* while space is short */
+    HF_SKEW_LEAST     = 500,       /* ms; clocks that go alone drift by less */
 };
 #define HF_FACTS UINT32_MAX
 
@@ -37,6 +38,7 @@ typedef struct hf_run {
 typedef struct hf_record_head {
     uint32_t flags, count, size, runs;
     uint64_t time_ms, group, waiting;
+    int64_t  skew_ms;
 } hf_record_head;
 
 /* Write head, directory and checksum round the entries that already stand at

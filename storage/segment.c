@@ -30,7 +30,7 @@ int hf_segment_add(hf_segment *segment, const hf_entry *entry)
         segment->messages++;
     if (entry->urgency)
         segment->urgent = true;
-    if (entry->op == HF_OP_REQUEUE)
+    if (entry->op == HF_OP_REQUEUE && !(entry->flags & HF_ENTRY_DELAYED))
         segment->requeues++;
     if (hf_entry_keeps(entry) || entry->dedupe_len)
         segment->keeps++;

@@ -1,14 +1,11 @@
-/* store.c - transactions, tables and cursors of a store; the only file that knows
- * LMDB.
+/* store.c - transactions, tables and cursors of a store; the only file that knows LMDB.
  *
  * Happy path: disk.c has the environment mapped and the tables opened; then come
  * transactions, rows, commits. All are thin wrappers: read transactions and their
  * reader slots are pooled, nothing is allocated per row.
- *
  * What fails: a put or delete marks its transaction, which can then only be
  * aborted; a commit has the three outcomes of store.h (see outcome()). After an
  * unknown one the disk is dead: every later call answers HF_EUNKNOWN.
- *
  * Any thread; the write transaction: the thread that began it. */
 #include "storage/assert.h"
 #include "storage/env.h"
@@ -61,7 +58,6 @@ static int die(hf_env *e, const char *what, int rc)
     return hf_error(HF_EUNKNOWN, "%s %s: %s", what, e->path, reason(rc));
 }
 
-/* Forked or dead? Both are one load. */
 int hf_env_usable(const hf_env *e)
 {
     if (e->forks != atomic_load_explicit(&hf_fork_count, memory_order_relaxed))
@@ -75,8 +71,7 @@ int hf_env_usable(const hf_env *e)
 static void assertion_failed(MDB_env *mdb, const char *text)
 {
     const hf_env *e = mdb_env_get_userctx(mdb);
-    fprintf(stderr,
-            "holdfast: store %s: LMDB found its data damaged and stops the process: %s; "
+    fprintf(stderr, "holdfast: store %s: LMDB found its data damaged and stops the process: %s; "
             "see holdfast verify and holdfast salvage\n",
             e ? e->path : "?", text);
 }
@@ -102,7 +97,6 @@ static int spare_pages(const hf_txn *txn, uint64_t *pages)
     hf_env     *e = txn->env;
     size_t      limit = mdb_txn_id(txn->mdb);
     uint64_t    used = 2, pinned = 0;
-
     for (int i = -2; i < HF_TABLES; i++) {
         MDB_dbi dbi = i == -2 ? FREE_TABLE : i == -1 ? MAIN_TABLE : e->tables[i];
         int     rc = mdb_stat(txn->mdb, dbi, &stat);
@@ -184,7 +178,6 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
                      (options->lmdb_unsafe & (MDB_NOSYNC | MDB_NOMETASYNC));
     char     table[PATH_MAX + 32];
     MDB_stat stat;
-
     /* LMDB leaves it full of holes; touching one on a full disk is a SIGBUS. Must
      * come before LMDB has it: closing a file drops this process's locks on it. */
     (void)snprintf(table, sizeof table, "%s/lock.mdb", directory);
@@ -204,6 +197,7 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
         return map_failed(e, options, rc);
     (void)mdb_env_stat(e->mdb, &stat);
     e->page_size = stat.ms_psize;
+    e->lmdb = mdb_version(NULL, NULL, NULL);
     return HF_OK;
 }
 
@@ -240,6 +234,12 @@ int hf_env_sweep(hf_env *e)
 {
     int swept = 0, rc = mdb_reader_check(e->mdb, &swept);
     return rc ? hf_error(HF_EIO, "readers of %s: %s", e->path, reason(rc)) : swept;
+}
+
+int hf_env_readers(hf_env *e, int (*line)(const char *text, void *user), void *user)
+{
+    int rc = mdb_reader_list(e->mdb, line, user);
+    return rc < 0 ? hf_error(HF_EIO, "readers of %s: %s", e->path, reason(rc)) : HF_OK;
 }
 
 /* ---- Transactions */
@@ -495,18 +495,18 @@ int hf_txn_del(hf_txn *txn, hf_table table, hf_bytes key)
     return rc ? row_failed(txn, table, rc) : count_row(txn, key.len);
 }
 
-int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows)
+int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes)
 {
     MDB_stat stat;
     int      rc = mdb_stat(txn->mdb, txn->env->tables[table], &stat);
     if (rc)
         return row_failed(txn, table, rc);
     *rows = stat.ms_entries;
+    *bytes = stat.ms_psize * (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages);
     return HF_OK;
 }
 
 /* ---- Cursors */
-
 int hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor)
 {
     hf_cursor *made = hf_mem_zero(1, sizeof *made);

@@ -70,6 +70,7 @@ int hf_disk_make(const char *path, const uint8_t uuid[16], const hf_disk_options
                  hf_disk_fill fill, void *user);
 
 const char    *hf_disk_path(const hf_disk *disk);
+const char    *hf_disk_lmdb(const hf_disk *disk); /* LMDB's version */
 uint64_t       hf_disk_page(const hf_disk *disk); /* bytes of a page of the file */
 const uint8_t *hf_disk_uuid(const hf_disk *disk); /* 16 bytes, from the marker */
 int            hf_disk_forked(const hf_disk *disk); /* HF_EFORK in a child, else HF_OK */
@@ -96,6 +97,11 @@ bool hf_disk_headroom(hf_disk *disk, uint64_t want);
 /* Stale readers of dead processes are swept; returns how many there were. */
 int hf_disk_sweep(hf_disk *disk);
 
+/* Who reads: a process that has a snapshot open, and how many commits came after that.
+ * each: not HF_OK ends it, and is returned. */
+typedef int (*hf_reader_fn)(void *user, uint64_t pid, uint64_t behind);
+int hf_disk_readers(hf_disk *disk, hf_reader_fn each, void *user);
+
 /* ---- Transactions. One write transaction at a time (a second one: HF_EBUSY),
  * used by the thread that began it. Read transactions see one committed moment;
  * keep them short (all 510 readers taken: HF_EAGAIN). Both answer HF_EUNKNOWN once
@@ -112,7 +118,13 @@ int hf_txn_get(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes *value);
 int hf_txn_put(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes value);
 int hf_txn_append(hf_txn *txn, hf_table table, hf_bytes key, size_t len, void **room);
 int hf_txn_del(hf_txn *txn, hf_table table, hf_bytes key);
-int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows);
+/* How many rows, and what their pages take. */
+int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes);
+static inline int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows)
+{
+    uint64_t bytes;
+    return hf_txn_size(txn, table, rows, &bytes);
+}
 
 /* ---- Cursors, for runs of keys in order. They end before their transaction.
  * Keys and values that come back live until the next write or the end of the

@@ -66,6 +66,7 @@ static int add(collector *c, hf_table table, const hf_survivor *item)
         void *items = hf_mem_grow(list->items, room * sizeof *list->items);
         if (!items)
             return hf_error(HF_ENOMEM, "survivors of the window");
+        hf_mem_huge(items, room * sizeof *list->items);
         list->items = items;
         list->room = room;
     }
@@ -84,6 +85,8 @@ static int add_by_id(collector *c, hf_table table, const hf_survivor *item, uint
 
 static int add_message_end(collector *c, const hf_entry *e, const hf_survivor *item)
 {
+    if (hf_due_is_letter(e)) /* another text of one that waits in alarm_names */
+        return HF_OK;
     int err = add(c, HF_IN_INBOX, item);
     if (!err && e->op == HF_OP_DEAD)
         err = add_by_id(c, HF_IN_DEAD, item, e->id);
@@ -294,6 +297,7 @@ static int sort_table(hf_survivors *s, hf_table table)
         hf_survivor *other = hf_mem_alloc(list->count * sizeof *other);
         if (!other)
             return hf_error(HF_ENOMEM, "sorting the window");
+        hf_mem_huge(other, list->count * sizeof *other);
         for (unsigned pass = 0; pass < (s->type_count > 1 ? 4u : 3u); pass++) {
             radix_pass(list->items, other, list->count, pass);
             hf_survivor *swap = list->items;

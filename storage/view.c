@@ -9,6 +9,7 @@
 #include "storage/assert.h"
 #include "storage/due.h"
 #include "storage/error.h"
+#include "storage/kept.h"
 #include "storage/memory.h"
 #include "storage/sharing.h"
 
@@ -74,7 +75,7 @@ static int load_log(hf_view_of *view)
     int err = hf_cursor_open(view->txn, HF_IN_LOG, &cursor);
     if (err)
         return err;
-    for (err = hf_cursor_first(cursor, &key, &value); !err;
+    for (err = hf_kept_seek(view->txn, cursor, &key, &value); !err;
          err = hf_cursor_next(cursor, &key, &value))
         if ((err = adopt(view, key, value)))
             break;
@@ -227,6 +228,16 @@ int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user)
         }
     }
     return err;
+}
+
+hf_txn *hf_view_txn(const hf_view_of *view)
+{
+    return view->txn;
+}
+
+const hf_survivors *hf_view_facts(const hf_view_of *view)
+{
+    return &view->survivors;
 }
 
 uint64_t hf_view_seed(const hf_view_of *view)

@@ -36,6 +36,10 @@ int hf_view_form(hf_view_of *view, const char *actor, hf_bytes *image, uint64_t 
 /* All entries of the window, oldest first: what `tail` and `verify` look at. */
 int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user);
 
+/* What it is made of, for who reads an index himself: the snapshot, and the log's facts. */
+hf_txn             *hf_view_txn(const hf_view_of *view);
+const hf_survivors *hf_view_facts(const hf_view_of *view);
+
 uint64_t hf_view_seed(const hf_view_of *view);
 uint64_t hf_view_next(const hf_view_of *view); /* the next position, as far as disk knows */
 

@@ -10,42 +10,39 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
-#include <sys/mman.h>
+/* What a fold leaves is soon filled again: so many slabs are kept for that. Tiny records
+ * lie elsewhere. */
+enum { KEPT = (128 << 20) / HF_SLAB, TINY = HF_RECORD_MAX / 4 };
 
 void hf_window_init(hf_window *w, uint32_t readers)
 {
     memset(w, 0, sizeof *w);
     w->readers = readers;
     w->idle_end = &w->idle;
+    w->told_end = &w->told;
+    hf_slabs_init(&w->slabs, KEPT);
 }
 
-/* What a fold leaves is soon filled again: giving it back to the system and faulting
- * it in anew costs more than all the copying. */
-enum { SPARES_MAX = (128 << 20) / HF_RECORD_MAX };
+static bool is_in_slabs(size_t room)
+{
+    return room > TINY && room <= HF_RECORD_MAX;
+}
 
 uint8_t *hf_window_chunk(hf_window *w, size_t size, size_t *room)
 {
     *room = size;
-    if (size <= HF_RECORD_MAX / 4 || size > HF_RECORD_MAX)
+    if (!is_in_slabs(size))
         return hf_mem_alloc(size);
-    *room = HF_RECORD_MAX;
-    uint8_t *chunk = w->spare;
-    if (!chunk)
-        return hf_mem_alloc(HF_RECORD_MAX);
-    memcpy(&w->spare, chunk, sizeof w->spare);
-    w->spares--;
-    return chunk;
+    *room = hf_slabs_room(size);
+    return hf_slabs_take(&w->slabs, *room);
 }
 
 void hf_window_chunk_free(hf_window *w, uint8_t *chunk, size_t room)
 {
-    if (!chunk || room != HF_RECORD_MAX || w->spares == SPARES_MAX) {
+    if (chunk && is_in_slabs(room))
+        hf_slabs_give(&w->slabs, chunk, room);
+    else
         hf_mem_free(chunk);
-        return;
-    }
-    memcpy(chunk, &w->spare, sizeof w->spare);
-    w->spare = chunk;
-    w->spares++;
 }
 
 /* Bytes of a record are no longer needed: by the owner, nor by any reader. */
@@ -69,11 +66,7 @@ void hf_window_done(hf_window *w)
 {
     for (uint32_t i = 0; i < w->count; i++)
         hf_record_free(w, hf_window_at(w, i));
-    while (w->spare) {
-        void *chunk = w->spare;
-        memcpy(&w->spare, chunk, sizeof w->spare);
-        hf_mem_free(chunk);
-    }
+    hf_slabs_done(&w->slabs);
     hf_mem_free(w->records);
     memset(w, 0, sizeof *w);
 }
@@ -96,6 +89,7 @@ hf_record *hf_window_record(hf_window *w, uint64_t base, uint8_t *data, size_t r
     r->base = base;
     r->done = done;
     r->time_ms = head->time_ms;
+    r->skew_ms = head->skew_ms;
     r->count = head->count;
     r->size = head->size;
     r->runs = head->runs;
@@ -124,10 +118,14 @@ int hf_window_reserve(hf_window *w, uint32_t more)
     return HF_OK;
 }
 
-static void enlist_idle(hf_window *w, hf_record *r)
+/* No message of it waits: in which line does it stand till its readers are past it? */
+static void enlist(hf_window *w, hf_record *r)
 {
-    *w->idle_end = r;
-    w->idle_end = &r->idle;
+    if (r->live || r->past || r->borrowed || (r->keep && r->pointed))
+        return;
+    hf_record ***end = r->keep ? &w->told_end : &w->idle_end;
+    **end = r;
+    *end = &r->idle;
 }
 
 int hf_window_push(hf_window *w, hf_record *r)
@@ -140,8 +138,8 @@ int hf_window_push(hf_window *w, hf_record *r)
     w->records[(w->first + w->count) & (w->slots - 1)] = r;
     w->count++;
     w->bytes += r->size;
-    if (!r->live && !r->keep && !r->past)
-        enlist_idle(w, r);
+    r->messages = r->live;
+    enlist(w, r);
     return HF_OK;
 }
 
@@ -209,8 +207,8 @@ uint32_t hf_window_mark(hf_window *w, uint64_t first, uint32_t count)
                 return HF_WINDOW_WRONG;
             r->live -= fresh;
             marked += fresh;
-            if (fresh && !r->live && !r->keep && !r->past)
-                enlist_idle(w, r);
+            if (fresh)
+                enlist(w, r);
         }
         first += n;
         count -= (uint32_t)n;
@@ -218,25 +216,42 @@ uint32_t hf_window_mark(hf_window *w, uint64_t first, uint32_t count)
     return marked;
 }
 
-void hf_window_trim(hf_window *w)
+/* The first of a line, if all readers are past it. */
+static hf_record *take_passed(const hf_window *w, hf_record **line, hf_record ***end)
 {
-    while (w->idle) {
-        hf_record *r = w->idle;
-        if (w->readers && atomic_load_explicit(&r->passed, memory_order_acquire) < w->readers)
-            break;
-        w->idle = r->idle;
-        if (!w->idle)
-            w->idle_end = &w->idle;
-        r->idle = NULL;
-        drop_data(w, r);
-    }
+    hf_record *r = *line;
+    if (!r || (w->readers && atomic_load_explicit(&r->passed, memory_order_acquire) < w->readers))
+        return NULL;
+    *line = r->idle;
+    if (!*line)
+        *end = line;
+    r->idle = NULL;
+    return r;
 }
 
-/* The fold is about to read these; what is idle among them waits for it. */
-static void unlist_sealed(hf_window *w)
+void hf_window_trim(hf_window *w)
+{
+    for (hf_record *r; (r = take_passed(w, &w->idle, &w->idle_end));)
+        drop_data(w, r);
+}
+
+hf_record *hf_window_told(hf_window *w)
+{
+    return take_passed(w, &w->told, &w->told_end);
+}
+
+void hf_window_lend(hf_window *w, hf_record *r, const uint8_t *data)
+{
+    HF_ASSERT(!r->live && !r->borrowed);
+    drop_data(w, r);
+    r->data = data;
+    r->borrowed = true;
+}
+
+/* The fold is about to read these: what stands in a line among them waits for it. */
+static void unlist_sealed(hf_window *w, hf_record **link, hf_record ***line_end)
 {
     uint64_t end = w->sealed < w->count ? hf_window_at(w, w->sealed)->base : UINT64_MAX;
-    hf_record **link = &w->idle;
     while (*link) {
         hf_record *r = *link;
         if (r->base < end) {
@@ -246,7 +261,7 @@ static void unlist_sealed(hf_window *w)
             link = &r->idle;
         }
     }
-    w->idle_end = link;
+    *line_end = link;
 }
 
 void hf_window_seal(hf_window *w, uint64_t keep_bytes, uint64_t hold, uint64_t must)
@@ -256,7 +271,8 @@ void hf_window_seal(hf_window *w, uint64_t keep_bytes, uint64_t hold, uint64_t m
            && (w->bytes - w->sealed_bytes > keep_bytes || hf_window_at(w, w->sealed)->base < must)
            && hf_window_at(w, w->sealed)->base + hf_window_at(w, w->sealed)->count <= hold)
         w->sealed_bytes += hf_window_at(w, w->sealed++)->size;
-    unlist_sealed(w);
+    unlist_sealed(w, &w->idle, &w->idle_end);
+    unlist_sealed(w, &w->told, &w->told_end);
 }
 
 void hf_window_unseal(hf_window *w)
@@ -264,8 +280,8 @@ void hf_window_unseal(hf_window *w)
     while (w->sealed) {
         hf_record *r = hf_window_at(w, --w->sealed);
         w->sealed_bytes -= r->size;
-        if (r->data && !r->live && !r->keep && !r->past)
-            enlist_idle(w, r);
+        if (r->data)
+            enlist(w, r);
     }
 }
 
@@ -279,6 +295,8 @@ void hf_window_pop(hf_window *w, uint32_t count, void (*each)(void *, hf_record 
         w->sealed--;
         w->bytes -= r->size;
         w->sealed_bytes -= r->size;
+        if (r->borrowed && !r->past) /* the disk may use those pages again */
+            r->data = NULL;
         each(user, r);
     }
 }
@@ -308,12 +326,5 @@ int hf_window_facts(const hf_window *w, hf_fact_fn each, void *user)
 
 void hf_window_rest(hf_window *w)
 {
-    enum { PAGE = 4096 };
-    /* The first bytes of a chunk hold the list together: its first page stays. */
-    for (void *chunk = w->spare; chunk;) {
-        uintptr_t from = ((uintptr_t)chunk + sizeof(void *) + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-        uintptr_t to = ((uintptr_t)chunk + HF_RECORD_MAX) & ~(uintptr_t)(PAGE - 1);
-        (void)madvise((void *)from, to - from, MADV_DONTNEED);
-        memcpy(&chunk, chunk, sizeof w->spare);
-    }
+    hf_slabs_rest(&w->slabs);
 }

@@ -2,8 +2,9 @@
  *
  * A deque of records in the order of their positions. Each keeps which of its
  * messages are done. A record whose messages are all done and that holds
- * nothing else for the fold gives its bytes back at once; the rest go when the
- * fold has moved what is left of them into the tables.
+ * nothing else for the fold gives its bytes back at once; one that holds but facts for
+ * the fold is read where the disk has it (lend.c); the rest go when the fold has moved
+ * what is left of them into the tables.
  *
  *        tail                sealed                      head
  *         | folding now …      | waiting for the next fold |
@@ -17,6 +18,7 @@
 #include "storage/record.h"
 
 #include "storage/entry.h"
+#include "storage/slabs.h"
 
 #include <stdatomic.h>
 
@@ -26,13 +28,16 @@ typedef struct hf_record {
     const uint8_t *data;    /* NULL: nothing of it is needed any more */
     uint64_t       base;    /* position of its first entry */
     uint64_t       time_ms;
+    int64_t        skew_ms; /* what engine time was beyond that */
     uint64_t      *done;    /* a bit an entry; written by the owner only */
     uint32_t       count, size, runs;
+    uint32_t       messages; /* that it brought */
     uint32_t       live;    /* messages not done */
     uint32_t       keep;    /* other entries that the fold must see */
     atomic_uint    passed;  /* readers that need it no more */
     bool           borrowed; /* data belongs to somebody else */
     bool           past;     /* of an earlier run: its bytes stay till it is folded */
+    bool           pointed;  /* who came past may point to what is no message: alarms */
     size_t         room;    /* bytes allocated for data */
 } hf_record;
 
@@ -41,12 +46,12 @@ typedef struct hf_window {
     uint32_t    slots, first, count;
     uint32_t    sealed;     /* how many from the tail are being folded */
     hf_record  *idle, **idle_end; /* nothing left; wait for their readers */
+    hf_record  *told, **told_end; /* facts are left; the same */
     uint64_t    bytes;      /* of all records on disk */
     uint64_t    sealed_bytes;
     uint64_t    held;       /* bytes in memory */
     uint32_t    readers;    /* how many must pass a record; 0: none follow */
-    void       *spare;      /* chunks of HF_RECORD_MAX for reuse: each begins with */
-    uint32_t    spares;     /* the next one's address; so many */
+    hf_slabs    slabs;      /* where most data lies */
 } hf_window;
 
 void hf_window_init(hf_window *window, uint32_t readers);
@@ -91,12 +96,18 @@ static inline bool hf_record_is_done(const hf_record *record, uint32_t index)
 /* Give back the bytes of records of which nothing is left; cheap. */
 void hf_window_trim(hf_window *window);
 
+/* The oldest unsealed record that nobody reads any more but the fold, and of which only
+ * facts are left; NULL: none. It is returned once, and may be lent bytes that are the same
+ * and stay until it is retired. */
+hf_record *hf_window_told(hf_window *window);
+void       hf_window_lend(hf_window *window, hf_record *record, const uint8_t *data);
+
 /* Each entry that is more than a message or its end, oldest first: states, steps,
  * pauses, retries, … Records of messages alone are passed over. */
 typedef int (*hf_fact_fn)(void *user, const hf_entry *entry, uint64_t position);
 int hf_window_facts(const hf_window *window, hf_fact_fn each, void *user);
 
-/* Nothing goes on just now: the pages of spare chunks go back to the system. */
+/* Nothing goes on just now: empty slabs go back to the system. */
 void hf_window_rest(hf_window *window);
 
 /* Seal records from the tail until at most `keep_bytes` stay unsealed and none below

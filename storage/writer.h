@@ -16,7 +16,10 @@ struct hf_log {
     hf_log_options options;
     hf_window      window;
     hf_fold        fold;
+    hf_kept        kept, kept_before; /* kept_before: as the last commit left it */
+    bool           forgets;      /* the kept past has to go, room is short */
     uint64_t       seed, next;
+    uint64_t       time_base, time_mono; /* see hf_log_keep_time */
     uint64_t       waiting;      /* messages */
     bool           borrows;      /* adopted records stay where they lie: past.c */
     uint64_t       folding;      /* meta.folding */
@@ -40,6 +43,8 @@ struct hf_log {
     uint64_t       unchecked;    /* bytes appended since space was looked at */
     uint64_t       checked_ns;
     uint64_t       slice_max;    /* so that a commit does not take long */
+    bool           calm;         /* nobody sends from outside */
+    uint64_t       plain_ns;     /* what one takes without a slice, or with a small one */
     bool           tight, roomy; /* room is short; there is plenty */
     bool           blocked;      /* a row found no pages: see hf_folding_commit */
     uint64_t       blocked_at;   /* what `next` was then */
@@ -52,10 +57,21 @@ struct hf_log {
 
 void hf_log_free_retired(hf_log *log);
 
+/* history.c: how much of the past stays. */
+int  hf_history_open(hf_log *log, hf_txn *txn);    /* what is there */
+int  hf_history_start(hf_log *log, hf_txn *txn);   /* note how much shall stay */
+void hf_history_limit(hf_log *log);                /* before a slice of the fold */
+int  hf_history_slice(hf_log *log, hf_txn *txn, const uint64_t *next); /* what has to go goes, a
+                                                      little a commit; next: its position */
+int  hf_history_forget(hf_log *log);               /* all of it, for room: commits of its own */
+
 /* past.c */
 int  hf_past_begin(hf_log *log);
 void hf_past_withdraw(hf_log *log);
 void hf_past_done(hf_log *log); /* nobody reads it any more */
+
+/* lend.c: after a commit */
+void hf_lend_told(hf_log *log);
 
 /* Begin to fold what is sealed; not collected yet. */
 int      hf_folding_begin(hf_log *log);

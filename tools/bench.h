@@ -15,7 +15,7 @@ typedef struct bench {
     cli_context *context;
     const char  *name;
     uint32_t     body, state, threads, shards;
-    uint64_t     actors, pending, ms;
+    uint64_t     actors, pending, alarms, ms;
     bool         flood_type;      /* the crowd is a whole type's, not one actor's */
     char         root[PATH_MAX - 32]; /* made by us, removed by us */
     char         store[PATH_MAX];
@@ -31,6 +31,7 @@ int bench_wait(bench *run);
 int bench_open(bench *run);
 int bench_memory(bench *run);
 int bench_crowd(bench *run);
+int bench_alarms(bench *run);
 int bench_disk(bench *run);
 
 /* ---- The result */

@@ -2,7 +2,7 @@
  *
  * Happy path: the ids are given or gathered with --where, the user sees how
  * many and the first three and says yes, then batches go out no faster than
- * --rate; each is on disk before the next. Ctrl-C or a failure in the middle
+ * --rate, with a line on a terminal that says how far it is; each is on disk before the next. Ctrl-C or a failure in the middle
  * says how far it came; what was changed already is unchanged the next time.
  *
  * None there: exit code 3; some missing: 7. One thread. */
@@ -12,6 +12,7 @@
 #include "tools/times.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { BATCH = 1000, SHOWN = 3 };
 
@@ -113,6 +114,9 @@ static int change_batch(cli_context *context, const cli_bulk *bulk, const uint64
     cli_argument_text(&arguments, "reason", cli_text(&context->args, OPT_REASON, NULL));
     if (context->args.set[OPT_KEEP_ATTEMPTS])
         cli_argument_bool(&arguments, "keep_attempts", true);
+    if (context->args.set[OPT_IN])
+        cli_argument_uint(&arguments, "delay_ms", context->args.number[OPT_IN]);
+    cli_argument_text(&arguments, "to", cli_text(&context->args, OPT_TO, NULL));
     arguments.count++;
     cli_pack_text(&arguments.pairs, "ids");
     cli_pack_array(&arguments.pairs, (uint32_t)count);
@@ -131,8 +135,19 @@ static int change_batch(cli_context *context, const cli_bulk *bulk, const uint64
     return code;
 }
 
+/* On a terminal; wiped when it is over. */
+static void show_how_far(const cli_context *context, const bulk_ids *all, size_t at)
+{
+    if (context->output.quiet || isatty(STDERR_FILENO) != 1)
+        return;
+    if (at < all->count)
+        fprintf(stderr, "\r%s: %zu of %zu\033[K", all->bulk->change, at, all->count);
+    else
+        (void)fputs("\r\033[K", stderr);
+}
+
 /* Batches of a fifth of a second's worth, so that the rate is even. */
-static int change_all(cli_context *context, const bulk_ids *all, bulk_sums *sums)
+static int change_batches(cli_context *context, const bulk_ids *all, bulk_sums *sums)
 {
     uint64_t rate = cli_number(&context->args, OPT_RATE, all->bulk->rate);
     size_t most = !rate || rate / 5 > BATCH ? BATCH : rate / 5 == 0 ? 1 : (size_t)(rate / 5);
@@ -143,6 +158,7 @@ static int change_all(cli_context *context, const bulk_ids *all, bulk_sums *sums
         if (code != CLI_OK)
             return code;
         at += count;
+        show_how_far(context, all, at);
         uint64_t due_ms = rate ? (uint64_t)((double)at * 1000.0 / (double)rate) : 0;
         while (at < all->count && (cli_now_ns() - started) / 1000000 < due_ms) {
             if (cli_interrupted())
@@ -154,6 +170,13 @@ static int change_all(cli_context *context, const bulk_ids *all, bulk_sums *sums
             return CLI_INTERRUPTED;
     }
     return CLI_OK;
+}
+
+static int change_all(cli_context *context, const bulk_ids *all, bulk_sums *sums)
+{
+    int code = change_batches(context, all, sums);
+    show_how_far(context, all, all->count);
+    return code;
 }
 
 static void print_sums(cli_context *context, const cli_bulk *bulk, const bulk_sums *sums)

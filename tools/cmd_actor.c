@@ -52,6 +52,12 @@ static const cli_column rows[] = {
     { "VALUE", "value", CLI_AS_BODY },
 };
 
+static const cli_column pauses[] = {
+    { "CHANGE", "change", CLI_AS_TEXT }, { "OF", "what", CLI_AS_TEXT },
+    { "AT", "at", CLI_AS_TIME },         { "USER", "user", CLI_AS_TEXT },
+    { "UID", "uid", CLI_AS_ID },         { "REASON", "reason", CLI_AS_TEXT },
+};
+
 /* {s} since, {u} until, {i} message, {r} reason, {w} what is paused */
 static const struct {
     const char *why, *sentence;
@@ -136,6 +142,8 @@ static void print_actor(cli_context *context, hf_bytes row)
     cli_sublist(output, row, "schedules", "Schedules", schedules,
                 sizeof schedules / sizeof *schedules);
     cli_sublist(output, row, "topics", "Subscribed to", topics, sizeof topics / sizeof *topics);
+    cli_sublist(output, row, "pauses", "Paused and resumed by operators", pauses,
+                sizeof pauses / sizeof *pauses);
 }
 
 int cmd_actor(cli_context *context)

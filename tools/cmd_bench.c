@@ -27,6 +27,7 @@ static const struct {
     { "open", bench_open, 100, 1000000 },
     { "memory", bench_memory, 16, 1000000 },
     { "crowd", bench_crowd, 100, 1000 },
+    { "alarms", bench_alarms, 16, 1000 },
     { "disk", bench_disk, 100, 1 },
 };
 
@@ -44,6 +45,10 @@ static const cli_column figures[] = {
     { "p50 without, µs", "base_p50_us", CLI_AS_TEXT },
     { "p99 without, µs", "base_p99_us", CLI_AS_TEXT },
     { "p99 / without", "p99_ratio", CLI_AS_TEXT },
+    { "late p50 µs", "late_p50_us", CLI_AS_TEXT },
+    { "late p99 µs", "late_p99_us", CLI_AS_TEXT },
+    { "latest µs", "late_max_us", CLI_AS_TEXT },
+    { "set/s", "sets_per_s", CLI_AS_TEXT },
     { "sent in s", "fill_s", CLI_AS_TEXT },
     { "crowd's turns", "crowd_turns", CLI_AS_TEXT },
     { "first turn s", "first_turn_s", CLI_AS_TEXT },
@@ -69,6 +74,7 @@ static const cli_column figures[] = {
     { "body", "body", CLI_AS_TEXT },
     { "state", "state", CLI_AS_TEXT },
     { "threads", "threads", CLI_AS_TEXT },
+    { "alarms", "alarms", CLI_AS_TEXT },
     { "pending", "pending", CLI_AS_TEXT },
     { "flood", "flood", CLI_AS_TEXT },
     { "machine", "machine", CLI_AS_JSON },
@@ -209,6 +215,7 @@ static int take_options(bench *run, size_t which)
     uint64_t shards = cli_number(args, OPT_SHARDS, 0);
     run->actors = cli_number(args, OPT_ACTORS, benches[which].actors);
     run->pending = cli_number(args, OPT_PENDING, 10000000);
+    run->alarms = cli_number(args, OPT_ALARMS, 1000000);
     run->ms = cli_number(args, OPT_SECONDS, 10000);
     if (body < sizeof(bench_body) || body > 1 << 20)
         return bad_range("body", sizeof(bench_body), 1 << 20);
@@ -222,6 +229,8 @@ static int take_options(bench *run, size_t which)
         return bad_range("actors", 1, 100000000);
     if (run->pending < 1 || run->pending > UINT32_MAX)
         return bad_range("pending", 1, UINT32_MAX);
+    if (run->alarms < 1 || run->alarms > UINT32_MAX)
+        return bad_range("alarms", 1, UINT32_MAX);
     if (run->ms < 100 || run->ms > 86400000)
         return bad_range("seconds", 1, 86400);
     const char *flood = args->set[OPT_FLOOD] ? args->text[OPT_FLOOD] : "actor";
@@ -249,7 +258,10 @@ static void put_options(bench *run)
     bool crowd = strcmp(run->name, "crowd") == 0, open = strcmp(run->name, "open") == 0;
     if (!disk && !open && !crowd && strcmp(run->name, "memory") != 0)
         bench_put_uint(run, "threads", run->threads);
-    if (open || crowd)
+    bool alarms = strcmp(run->name, "alarms") == 0;
+    if (alarms)
+        bench_put_uint(run, "alarms", run->alarms);
+    if (open || crowd || alarms)
         bench_put_uint(run, "pending", run->pending);
     if (crowd)
         bench_put_text(run, "flood", run->flood_type ? "type" : "actor");
@@ -272,7 +284,7 @@ int cmd_bench(cli_context *context)
     while (which < count && strcmp(benches[which].name, name) != 0)
         which++;
     if (which == count) {
-        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, crowd, disk",
+        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, crowd, alarms, disk",
                      name);
         return CLI_USAGE;
     }

@@ -31,6 +31,7 @@ int cmd_resume(cli_context *context)
     cli_arguments arguments = { 0 };
     cli_buffer row = { 0 };
     cli_argument_text(&arguments, "what", what);
+    cli_argument_text(&arguments, "reason", cli_text(args, OPT_REASON, NULL));
     code = cli_change(context, "resume", cli_arguments_whole(&arguments), &row);
     if (code == CLI_OK) {
         cli_record(&context->output, cli_buffer_bytes(&row), fields,

@@ -7,6 +7,7 @@
 #include "tools/context.h"
 #include "tools/json.h"
 #include "tools/render.h"
+#include "tools/times.h"
 
 #include <errno.h>
 
@@ -73,19 +74,51 @@ static int read_body(const cli_context *context, cli_buffer *body)
     return code;
 }
 
+/* --in, --at, --dedupe, --expires, --urgency, as far as they were given. */
+static void pack_options(const cli_args *args, uint64_t at, cli_arguments *fields)
+{
+    cli_argument_text(fields, "dedupe", cli_text(args, OPT_DEDUPE, NULL));
+    if (args->set[OPT_IN])
+        cli_argument_uint(fields, "delay_ms", args->number[OPT_IN]);
+    if (args->set[OPT_AT])
+        cli_argument_uint(fields, "at", at);
+    if (args->set[OPT_EXPIRES])
+        cli_argument_uint(fields, "expires_ms", args->number[OPT_EXPIRES]);
+    if (args->set[OPT_URGENCY])
+        cli_argument_uint(fields, "urgency", args->number[OPT_URGENCY]);
+}
+
 /* One letter as the map that `send` takes. */
-static void pack_letter(const cli_context *context, hf_bytes body, cli_buffer *letter)
+static void pack_letter(const cli_context *context, hf_bytes body, uint64_t at, cli_buffer *letter)
 {
     const cli_args *args = &context->args;
     cli_arguments fields = { 0 };
     cli_argument_text(&fields, "to", args->operands[0]);
     cli_argument_text(&fields, "kind", cli_text(args, OPT_KIND, NULL));
+    pack_options(args, at, &fields);
     fields.count++;
     cli_pack_text(&fields.pairs, "body");
     cli_pack_bin(&fields.pairs, body);
     hf_bytes whole = cli_arguments_whole(&fields);
     cli_buffer_add(letter, whole.data, whole.len);
     cli_arguments_free(&fields);
+}
+
+static int check_options(const cli_args *args, uint64_t count, uint64_t *at)
+{
+    const char *wrong = NULL;
+    *at = 0;
+    if (args->set[OPT_AT] && !cli_time_parse(args->text[OPT_AT], at))
+        wrong = "--at takes a time in UTC, such as 2026-01-31T12:00:00Z";
+    else if (args->set[OPT_AT] && args->set[OPT_IN])
+        wrong = "one of --in and --at, not both";
+    else if (args->set[OPT_DEDUPE] && count > 1)
+        wrong = "--dedupe is for one message: its copies would be the same";
+    else if (cli_number(args, OPT_URGENCY, 0) > 9)
+        wrong = "--urgency is 1 to 9";
+    if (wrong != NULL)
+        cli_complain("%s", wrong);
+    return wrong != NULL ? CLI_USAGE : CLI_OK;
 }
 
 static void print_ids(cli_context *context, hf_bytes row)
@@ -111,7 +144,10 @@ static int send_batch(cli_context *context, hf_bytes letter, uint32_t count)
     cli_pack_array(&arguments.pairs, count);
     for (uint32_t i = 0; i < count; i++)
         cli_buffer_add(&arguments.pairs, letter.data, letter.len);
+    cli_argument_text(&arguments, "reason", cli_text(&context->args, OPT_REASON, NULL));
     int code = cli_change(context, "send", cli_arguments_whole(&arguments), &row);
+    if (code == CLI_OK && cli_field_uint(cli_buffer_bytes(&row), "known") > 0)
+        cli_say(&context->output, "It was sent before, under the same word.");
     if (code == CLI_OK)
         print_ids(context, cli_buffer_bytes(&row));
     cli_arguments_free(&arguments);
@@ -156,12 +192,16 @@ int cmd_send(cli_context *context)
                                 : "an actor is TYPE/KEY, such as order/42");
         return CLI_USAGE;
     }
+    uint64_t at;
+    int code = check_options(args, count, &at);
+    if (code != CLI_OK)
+        return code;
     cli_buffer body = { 0 }, letter = { 0 };
-    int code = read_body(context, &body);
+    code = read_body(context, &body);
     if (code == CLI_OK)
         code = cli_store_open(context);
     if (code == CLI_OK) {
-        pack_letter(context, cli_buffer_bytes(&body), &letter);
+        pack_letter(context, cli_buffer_bytes(&body), at, &letter);
         if (args->set[OPT_DRY_RUN])
             cli_say(&context->output, "Would send %llu message%s with a body of %zu bytes to %s.",
                     (unsigned long long)count, count == 1 ? "" : "s", body.len, to);

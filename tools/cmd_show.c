@@ -1,6 +1,6 @@
 /* cmd_show.c - `holdfast show ID`: everything about one message.
  *
- * Asks `message`. Unknown, or done and gone: exit code 3. One thread. */
+ * Asks `message`. Unknown, or done and no longer known: exit code 3. One thread. */
 #include "tools/commands.h"
 #include "tools/context.h"
 
@@ -16,8 +16,11 @@ static const cli_column fields[] = {
     { "strikes", "strikes", CLI_AS_ID },
     { "sent", "sent", CLI_AS_TIME },
     { "due", "due", CLI_AS_TIME },
+    { "expires", "expires", CLI_AS_TIME },
     { "retry", "retry", CLI_AS_TIME },
     { "died", "died", CLI_AS_TIME },
+    { "ended", "ended", CLI_AS_TIME },
+    { "purged", "purged", CLI_AS_TEXT },
     { "code", "err", CLI_AS_ID },
     { "error", "error", CLI_AS_TEXT },
     { "urgency", "urgency", CLI_AS_ID },
@@ -29,12 +32,15 @@ static const cli_column fields[] = {
     { "about", "about", CLI_AS_ID },
     { "asked", "asked", CLI_AS_TEXT },
     { "progress", "progress", CLI_AS_BODY },
+    { "sent more", "children_more", CLI_AS_COUNT },
     { "size", "body_bytes", CLI_AS_BYTES },
     { "body", "body", CLI_AS_BODY },
+    { "first body", "first_body", CLI_AS_BODY },
 };
 
 static const cli_column attempts[] = {
     { "ATTEMPT AT", "at", CLI_AS_TIME },
+    { "TOOK MS", "took_ms", CLI_AS_ID },
     { "CODE", "err", CLI_AS_ID },
     { "ERROR", "error", CLI_AS_TEXT },
 };
@@ -43,6 +49,34 @@ static const cli_column steps[] = {
     { "STEP", "name", CLI_AS_TEXT },
     { "UNDONE", "undone", CLI_AS_TEXT },
     { "RESULT", "result", CLI_AS_BODY },
+};
+
+static const cli_column changes[] = {
+    { "CHANGE", "change", CLI_AS_TEXT },
+    { "AT", "at", CLI_AS_TIME },
+    { "USER", "user", CLI_AS_TEXT },
+    { "UID", "uid", CLI_AS_ID },
+    { "REASON", "reason", CLI_AS_TEXT },
+};
+
+static const cli_column kin[] = {
+    { "ID", "id", CLI_AS_ID },
+    { "ACTOR", "actor", CLI_AS_TEXT },
+    { "KIND", "kind", CLI_AS_TEXT },
+    { "STATUS", "status", CLI_AS_TEXT },
+    { "SENT", "sent", CLI_AS_TIME },
+};
+
+static const struct {
+    const char *name, *title;
+    const cli_column *columns;
+    size_t count;
+} lists[] = {
+    { "attempts", "Attempts", attempts, sizeof attempts / sizeof *attempts },
+    { "steps", "Steps", steps, sizeof steps / sizeof *steps },
+    { "changes", "Changed by operators", changes, sizeof changes / sizeof *changes },
+    { "parents", "Caused by", kin, sizeof kin / sizeof *kin },
+    { "children", "Sent", kin, sizeof kin / sizeof *kin },
 };
 
 int cmd_show(cli_context *context)
@@ -60,10 +94,10 @@ int cmd_show(cli_context *context)
     if (code == CLI_OK) {
         hf_bytes message = cli_buffer_bytes(&row);
         cli_record(&context->output, message, fields, sizeof fields / sizeof *fields);
-        if (context->output.format == CLI_TABLE) {
-            cli_sublist(&context->output, message, "attempts", "Attempts", attempts, sizeof attempts / sizeof *attempts);
-            cli_sublist(&context->output, message, "steps", "Steps", steps, sizeof steps / sizeof *steps);
-        }
+        for (size_t i = 0; context->output.format == CLI_TABLE && i < sizeof lists / sizeof *lists;
+             i++)
+            cli_sublist(&context->output, message, lists[i].name, lists[i].title,
+                        lists[i].columns, lists[i].count);
     }
     cli_buffer_free(&row);
     cli_arguments_free(&arguments);

@@ -3,6 +3,7 @@
  * Asks `stats`; who answered (engine or disk) is its first line. One thread. */
 #include "tools/commands.h"
 #include "tools/context.h"
+#include "tools/openmetrics.h"
 
 static const cli_column fields[] = {
     { "answered by", "source", CLI_AS_TEXT },
@@ -24,6 +25,7 @@ static const cli_column fields[] = {
     { "waiting", "waiting", CLI_AS_ID },
     { "running", "running", CLI_AS_ID },
     { "alarms", "alarms", CLI_AS_ID },
+    { "clock set", "clock_jumps", CLI_AS_ID },
     { "dirty", "dirty", CLI_AS_ID },
     { "flushed", "flushed", CLI_AS_ID },
     { "flushes failed", "flush_failed", CLI_AS_ID },
@@ -31,6 +33,7 @@ static const cli_column fields[] = {
     { "residents", "residents", CLI_AS_ID },
     { "resident size", "resident_bytes", CLI_AS_BYTES },
     { "window", "window_bytes", CLI_AS_BYTES },
+    { "history", "history_bytes", CLI_AS_BYTES },
     { "window budget", "window_max_bytes", CLI_AS_BYTES },
     { "head", "head", CLI_AS_ID },
     { "tail", "tail", CLI_AS_ID },
@@ -44,6 +47,14 @@ static const cli_column fields[] = {
     { "rows", "tables", CLI_AS_JSON },
 };
 
+static void print_openmetrics(hf_bytes stats)
+{
+    cli_buffer text = { 0 };
+    cli_openmetrics(&text, stats);
+    (void)fwrite(text.data, 1, text.len, stdout);
+    cli_buffer_free(&text);
+}
+
 int cmd_stats(cli_context *context)
 {
     int code = cli_store_open(context);
@@ -54,7 +65,10 @@ int cmd_stats(cli_context *context)
     if (code == CLI_OK) {
         hf_bytes stats = cli_buffer_bytes(&row);
         hf_bytes source = cli_field_text(stats, "source");
-        cli_record(&context->output, stats, fields, sizeof fields / sizeof *fields);
+        if (context->args.set[OPT_OPENMETRICS])
+            print_openmetrics(stats);
+        else
+            cli_record(&context->output, stats, fields, sizeof fields / sizeof *fields);
         if (source.len == 4 && memcmp(source.data, "hung", 4) == 0)
             cli_say(&context->output, "Process %llu has the store but does not answer.",
                     (unsigned long long)cli_field_uint(stats, "pid"));

@@ -37,7 +37,22 @@ const cli_option cli_options[OPTIONS] = {
     [OPT_PENDING] = { "pending", 0, CLI_NUMBER, "N", "messages that wait [10000000]" },
     [OPT_SECONDS] = { "seconds", 0, CLI_DURATION, "N", "how long to measure [10]" },
     [OPT_FLOOD] = { "flood", 0, CLI_TEXT, "type|actor", "whose messages are the crowd [actor]" },
-    [OPT_TO] = { "to", 0, CLI_TEXT, "DIR", "the new store" },
+    [OPT_ALARMS] = { "alarms", 0, CLI_NUMBER, "N", "that are due while it measures [1000000]" },
+    [OPT_TO] = { "to", 0, CLI_TEXT, "WHERE", "the new store; requeue: another actor" },
+    [OPT_SET] = { "set", 0, CLI_TEXT, "PATH=VAL", "this value at this path of the body" },
+    [OPT_FILE] = { "file", 0, CLI_TEXT, "FILE", "the new body; `-` is stdin" },
+    [OPT_OUTPUT] = { "output", 'o', CLI_TEXT, "FILE", "write there [stdout]" },
+    [OPT_IN] = { "in", 0, CLI_DURATION, "TIME", "not before so much time has passed" },
+    [OPT_AT] = { "at", 0, CLI_TEXT, "TIME", "not before this time, ISO-8601 UTC" },
+    [OPT_DEDUPE] = { "dedupe", 0, CLI_TEXT, "WORD", "sent once under this word, however often" },
+    [OPT_EXPIRES] = { "expires", 0, CLI_DURATION, "TIME", "dead if not begun within this" },
+    [OPT_URGENCY] = { "urgency", 0, CLI_NUMBER, "1-9", "before those that are less urgent" },
+    [OPT_ONCE] = { "once", 0, CLI_FLAG, NULL, "measure once, print, end" },
+    [OPT_INTERVAL] = { "interval", 0, CLI_DURATION, "TIME", "between two looks [1s]" },
+    [OPT_OPENMETRICS] = { "openmetrics", 0, CLI_FLAG, NULL, "for a scraper: OpenMetrics text" },
+    [OPT_WARN_AGE] = { "warn-age", 0, CLI_DURATION, "TIME", "of the oldest message: WARNING [5m]" },
+    [OPT_CRIT_AGE] = { "crit-age", 0, CLI_DURATION, "TIME", "of the oldest message: CRITICAL [1h]" },
+    [OPT_CRIT_DEAD] = { "crit-dead", 0, CLI_NUMBER, "N", "so many dead: CRITICAL [never]" },
     [OPT_SHARDS] = { "shards", 0, CLI_NUMBER, "N", "shards of the engine [one a core]" },
 };
 
@@ -80,13 +95,35 @@ const cli_command cli_commands[] = {
                   "holdfast actor order/42 --limit 100 --json\n",
       .options = { OPT_LIMIT, OPTIONS },
       .run = cmd_actor },
+    { .name = "alarms",
+      .operands = "",
+      .summary = "what is due when: alarms, schedules, delayed messages",
+      .more = "Soonest first. MISSED: how many ticks of a schedule are made up for. In --where, kind is\n"
+              "the name of an alarm or schedule.",
+      .examples = "holdfast alarms --limit 20\n"
+                  "holdfast alarms --where 'type = order and due < 2026-02-01'\n"
+                  "holdfast alarms --where 'actor = order/42' --json\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPTIONS },
+      .run = cmd_alarms },
     { .name = "stats",
       .operands = "",
       .summary = "counters, commit latency, sizes, headroom",
       .examples = "holdfast stats\n"
-                  "holdfast stats --json\n",
-      .options = { OPTIONS },
+                  "holdfast stats --json\n"
+                  "holdfast stats --openmetrics\n",
+      .options = { OPT_OPENMETRICS, OPTIONS },
       .run = cmd_stats },
+    { .name = "top",
+      .operands = "",
+      .summary = "live: rates, backlog, busiest and failing types, latency, sizes",
+      .more = "Keys: q ends, ? lists the others. Not on a terminal, or with --once or --json, it\n"
+              "measures over one interval, prints that and ends. An engine that goes away is\n"
+              "looked for until it is back.",
+      .examples = "holdfast top -d /var/lib/shop\n"
+                  "holdfast top --interval 5s\n"
+                  "holdfast top --once --json\n",
+      .options = { OPT_ONCE, OPT_INTERVAL, OPTIONS },
+      .run = cmd_top },
     { .name = "send",
       .operands = "TYPE/KEY [BODY|-]",
       .least = 1,
@@ -95,8 +132,10 @@ const cli_command cli_commands[] = {
       .more = "BODY is JSON and stored as msgpack, or with --raw any bytes; `-` reads it from stdin.\n"
               "{\"$bin\":\"base64\"} stands for binary. Prints the new id.",
       .examples = "holdfast send order/42 '{\"qty\":1}' --kind place\n"
-                  "holdfast send mail/7 - --raw < letter.txt\n",
-      .options = { OPT_KIND, OPT_COUNT, OPT_RAW, OPT_DRY_RUN, OPTIONS },
+                  "holdfast send mail/7 - --raw < letter.txt\n"
+                  "holdfast send order/42 --kind remind --in 5m --dedupe reminder-42\n",
+      .options = { OPT_KIND, OPT_IN, OPT_AT, OPT_DEDUPE, OPT_EXPIRES, OPT_URGENCY, OPT_COUNT,
+                   OPT_RAW, OPT_REASON, OPT_DRY_RUN, OPTIONS },
       .run = cmd_send },
     { .name = "requeue",
       .operands = "[ID ...]",
@@ -106,9 +145,10 @@ const cli_command cli_commands[] = {
               "an interrupted run can be repeated.",
       .examples = "holdfast requeue 4711\n"
                   "holdfast requeue --where 'status = dead and type = order' --dry-run\n"
-                  "holdfast requeue --where 'status = dead' --rate 100/s --yes\n",
-      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_KEEP_ATTEMPTS, OPT_REASON, OPT_DRY_RUN,
-                   OPT_YES, OPTIONS },
+                  "holdfast requeue --where 'status = dead' --rate 100/s --yes\n"
+                  "holdfast requeue 4711 --to order/43 --in 10m\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_KEEP_ATTEMPTS, OPT_IN, OPT_TO,
+                   OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
       .run = cmd_requeue },
     { .name = "purge",
       .operands = "[ID ...]",
@@ -142,6 +182,19 @@ const cli_command cli_commands[] = {
                   "holdfast undo --where 'status = dead and type = order' --yes\n",
       .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
       .run = cmd_undo },
+    { .name = "edit",
+      .operands = "[ID ...]",
+      .most = -1,
+      .summary = "another body for messages that wait or are dead",
+      .more = "PATH names a place in the body as in --where: total, items[0].sku. VAL is JSON, or a\n"
+              "word. --file brings the whole body (JSON, with --raw any bytes). The first body is kept\n"
+              "and shown by `show`. What runs is not edited: exit code 6.",
+      .examples = "holdfast edit 4711 --set total=100 --dry-run\n"
+                  "holdfast edit 4711 --file body.json --reason 'the price was wrong'\n"
+                  "holdfast edit --where 'status = dead and body.currency = DM' --set currency=EUR --yes\n",
+      .options = { OPT_SET, OPT_FILE, OPT_RAW, OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN,
+                   OPT_YES, OPTIONS },
+      .run = cmd_edit },
     { .name = "pause",
       .operands = "TYPE[/KEY] | --all",
       .most = 1,
@@ -158,7 +211,7 @@ const cli_command cli_commands[] = {
       .summary = "let it go on",
       .examples = "holdfast resume order\n"
                   "holdfast resume --all\n",
-      .options = { OPT_ALL, OPT_DRY_RUN, OPTIONS },
+      .options = { OPT_ALL, OPT_REASON, OPT_DRY_RUN, OPTIONS },
       .run = cmd_resume },
     { .name = "verify",
       .operands = "",
@@ -169,6 +222,27 @@ const cli_command cli_commands[] = {
                   "holdfast verify -d backup --json\n",
       .options = { OPTIONS },
       .run = cmd_verify },
+    { .name = "export",
+      .operands = "",
+      .summary = "messages with their bodies, as NDJSON",
+      .more = "A header line, a line a message, a line that counts them. -o writes a file that gets its\n"
+              "name when it is whole.",
+      .examples = "holdfast export --where 'status = dead' -o dead.ndjson\n"
+                  "holdfast export --where 'type = order' > orders.ndjson\n",
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_OUTPUT, OPTIONS },
+      .run = cmd_export },
+    { .name = "import",
+      .operands = "FILE|-",
+      .least = 1,
+      .most = 1,
+      .summary = "what an export wrote comes in, with new ids",
+      .more = "Everything is checked before anything is written. Dead letters come in dead, delayed ones\n"
+              "delayed, tries and times with them. Interrupted, it can be repeated within a day: what\n"
+              "is there already does not come twice.",
+      .examples = "holdfast import dead.ndjson --dry-run\n"
+                  "holdfast import orders.ndjson --limit 100\n",
+      .options = { OPT_LIMIT, OPT_REASON, OPT_DRY_RUN, OPTIONS },
+      .run = cmd_import },
     { .name = "backup",
       .operands = "FILE|-",
       .least = 1,
@@ -189,6 +263,16 @@ const cli_command cli_commands[] = {
       .examples = "holdfast restore /backup/shop.hfb --to /var/lib/shop\n",
       .options = { OPT_TO, OPTIONS },
       .run = cmd_restore },
+    { .name = "salvage",
+      .operands = "",
+      .summary = "what is sound of a damaged store into a new one",
+      .more = "The old store is only read, and no engine may have it. Each finding is a line. What has\n"
+              "lost something is paused there, and messages that may have been handled are dead\n"
+              "letters, \"possibly delivered\". Exit code 7 if anything is missing or in doubt.",
+      .examples = "holdfast salvage -d /var/lib/shop --to /var/lib/shop.new\n"
+                  "holdfast salvage -d /var/lib/shop --to /mnt/shop --json >report.json\n",
+      .options = { OPT_TO, OPTIONS },
+      .run = cmd_salvage },
     { .name = "compact",
       .operands = "",
       .summary = "give freed pages back to the file system",
@@ -198,8 +282,29 @@ const cli_command cli_commands[] = {
                   "holdfast compact -d /var/lib/shop --to /mnt/larger/shop\n",
       .options = { OPT_TO, OPTIONS },
       .run = cmd_compact },
+    { .name = "doctor",
+      .operands = "",
+      .summary = "what could go wrong with a store, and what to do about it",
+      .more = "Disk, file system, rights, room, sync, clock, versions, readers, the last stop, dead\n"
+              "and held messages: each is ok, warn or bad. Exit code 1 if one is bad. Works with\n"
+              "and without an engine.",
+      .examples = "holdfast doctor -d /var/lib/shop\n"
+                  "holdfast doctor --json\n",
+      .options = { OPTIONS },
+      .run = cmd_doctor },
+    { .name = "check",
+      .operands = "",
+      .summary = "is all well? one line, for a monitoring system",
+      .more = "Exit code 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, with figures behind the bar.\n"
+              "What is delayed is not old. No engine is a WARNING, one that stopped by itself or\n"
+              "does not answer is CRITICAL.",
+      .examples = "holdfast check -d /var/lib/shop\n"
+                  "holdfast check --warn-age 1m --crit-age 10m --crit-dead 100\n",
+      .options = { OPT_WARN_AGE, OPT_CRIT_AGE, OPT_CRIT_DEAD, OPTIONS },
+      .run = cmd_check,
+      .misused = 3 },
     { .name = "bench",
-      .operands = "tell|state|wait|open|memory|crowd|disk",
+      .operands = "tell|state|wait|open|memory|crowd|alarms|disk",
       .least = 1,
       .most = 1,
       .summary = "the published numbers, on your machine",
@@ -212,9 +317,10 @@ const cli_command cli_commands[] = {
                   "holdfast bench memory --actors 1000000\n"
                   "holdfast bench crowd --pending 10000000\n"
                   "holdfast bench crowd --flood type --pending 1000000\n"
+                  "holdfast bench alarms --seconds 60\n"
                   "holdfast bench disk\n",
       .options = { OPT_BODY, OPT_STATE, OPT_ACTORS, OPT_THREADS, OPT_PENDING, OPT_SECONDS,
-                   OPT_SHARDS, OPT_FLOOD, OPTIONS },
+                   OPT_SHARDS, OPT_FLOOD, OPT_ALARMS, OPTIONS },
       .run = cmd_bench },
     { .name = NULL },
 };

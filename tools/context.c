@@ -6,6 +6,7 @@
 #include "tools/context.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -125,7 +126,7 @@ int cli_where(const cli_context *context, const char **where)
     return CLI_USAGE;
 }
 
-static int keep_row(void *user, hf_bytes row)
+int cli_keep_row(void *user, hf_bytes row)
 {
     cli_buffer *kept = user;
     kept->len = 0;
@@ -135,13 +136,13 @@ static int keep_row(void *user, hf_bytes row)
 
 int cli_ask(cli_context *context, const char *question, hf_bytes arguments, cli_buffer *row)
 {
-    int err = hf_query(context->store, question, arguments, keep_row, row);
+    int err = hf_query(context->store, question, arguments, cli_keep_row, row);
     return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
 }
 
 int cli_change(cli_context *context, const char *change, hf_bytes arguments, cli_buffer *row)
 {
-    int err = hf_change(context->store, change, arguments, keep_row, row);
+    int err = hf_change(context->store, change, arguments, cli_keep_row, row);
     return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
 }
 
@@ -219,6 +220,25 @@ bool cli_interrupted(void)
     return interrupted != 0;
 }
 
+/* False: Ctrl-C came first, also when it came just before we began to wait. */
+static bool wait_for_typing(void)
+{
+    struct pollfd what = { .fd = STDIN_FILENO, .events = POLLIN };
+    sigset_t ends, before;
+    int ready = -1;
+    (void)sigemptyset(&ends);
+    (void)sigaddset(&ends, SIGINT);
+    (void)sigaddset(&ends, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &ends, &before);
+    while (ready < 0 && !cli_interrupted()) {
+        ready = ppoll(&what, 1, NULL, &before);
+        if (ready < 0 && errno != EINTR)
+            break;
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return ready > 0;
+}
+
 int cli_confirm(const cli_context *context, const char *question)
 {
     if (context->args.set[OPT_YES])
@@ -228,7 +248,13 @@ int cli_confirm(const cli_context *context, const char *question)
         return CLI_REFUSED;
     }
     fprintf(stderr, "%s [y/N] ", question);
-    int answer = getchar();
+    bool typed = wait_for_typing();
+    int answer = typed ? getchar() : EOF;
+    if (cli_interrupted()) {
+        (void)fputc('\n', stderr);
+        cli_complain("nothing was done");
+        return CLI_INTERRUPTED;
+    }
     if (answer == 'y' || answer == 'Y')
         return CLI_OK;
     cli_complain("nothing was done");

@@ -27,6 +27,9 @@ int cli_exit_code(int err);
 /* --where as given, NULL if not. CLI_USAGE after showing where it goes wrong. */
 int cli_where(const cli_context *context, const char **where);
 
+/* Keeps a copy of the row in the cli_buffer `to`; an hf_row_fn. */
+int cli_keep_row(void *to, hf_bytes row);
+
 /* Ask for exactly one row and keep a copy of it; free it with cli_buffer_free. */
 int cli_ask(cli_context *context, const char *question, hf_bytes arguments, cli_buffer *row);
 int cli_change(cli_context *context, const char *change, hf_bytes arguments, cli_buffer *row);

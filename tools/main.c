@@ -12,7 +12,8 @@ int main(int argc, char **argv)
     cli_context context = { .path = NULL };
     int code = cli_parse(&context.args, argc, argv, cli_commands);
     if (code != CLI_OK)
-        return code;
+        return context.args.command && context.args.command->misused
+                   ? context.args.command->misused : code;
     cli_output_init(&context.output, &context.args);
     if (context.args.set[OPT_VERSION]) {
         printf("holdfast %s\n", hf_version());

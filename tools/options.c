@@ -5,6 +5,7 @@
  * sentence on stderr that says what to do, and CLI_USAGE. One thread. */
 #include "tools/options.h"
 #include "tools/times.h"
+#include "tools/topics.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -49,20 +50,40 @@ static size_t distance(const char *a, const char *b)
     return rows[len_a % 3][len_b];
 }
 
+typedef struct cli_likeness {
+    const char *word, *best;
+    size_t      least; /* this far is too far */
+} cli_likeness;
+
+static void compare(cli_likeness *like, const char *name)
+{
+    size_t len = strlen(like->word);
+    bool begins = len > 1 && strncmp(like->word, name, len) == 0;
+    size_t apart = begins ? 0 : distance(like->word, name);
+    if (apart < like->least) {
+        like->least = apart;
+        like->best = name;
+    }
+}
+
 const char *cli_suggest(const char *word, const cli_command *commands)
 {
-    const char *best = NULL;
-    size_t least = strlen(word) < 4 ? 2 : 3; /* this far is too far */
-    for (; commands->name != NULL; commands++) {
-        size_t len = strlen(word);
-        bool begins = len > 1 && strncmp(word, commands->name, len) == 0;
-        size_t apart = begins ? 0 : distance(word, commands->name);
-        if (apart < least) {
-            least = apart;
-            best = commands->name;
-        }
-    }
-    return best;
+    cli_likeness like = { .word = word, .least = strlen(word) < 4 ? 2 : 3 };
+    for (; commands->name != NULL; commands++)
+        compare(&like, commands->name);
+    return like.best;
+}
+
+static int no_such_option(const char *word)
+{
+    char name[WORD_MAX + 1] = "";
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    cli_likeness like = { .word = name, .least = strlen(name) < 4 ? 2 : 3 };
+    for (int id = 0; id < OPTIONS; id++)
+        compare(&like, cli_options[id].name);
+    if (like.best != NULL)
+        return complain("no option is called --%s; did you mean --%s?", word, like.best);
+    return complain("no option is called --%s%s", word, "");
 }
 
 static int no_such_command(const char *word, const cli_command *commands)
@@ -152,7 +173,7 @@ static int take_long(cli_walk *walk, const char *word)
         if (strlen(name) == len && strncmp(name, word, len) == 0)
             return take_option(walk, (cli_option_id)id, word[len] == '=' ? word + len + 1 : NULL);
     }
-    return complain("no option is called --%s%s", word, "");
+    return no_such_option(word);
 }
 
 /* -q, -qv, -dDIR, -d DIR */
@@ -193,13 +214,13 @@ static int walk_argv(cli_walk *walk)
     return CLI_OK;
 }
 
-static bool takes(const cli_command *command, int id)
+bool cli_takes(const cli_command *command, cli_option_id id)
 {
     if (id < OPT_GLOBALS)
         return true;
     size_t most = sizeof command->options / sizeof *command->options;
     for (size_t i = 0; i < most && command->options[i] != OPTIONS; i++) {
-        if ((int)command->options[i] == id)
+        if (command->options[i] == id)
             return true;
     }
     return false;
@@ -209,7 +230,7 @@ static int check(const cli_args *args)
 {
     const cli_command *command = args->command;
     for (int id = 0; id < OPTIONS; id++) {
-        if (args->set[id] && !takes(command, id))
+        if (args->set[id] && !cli_takes(command, (cli_option_id)id))
             return complain("`%s` has no option --%s", command->name, cli_options[id].name);
     }
     if (args->set[OPT_JSON] + args->set[OPT_NDJSON] + args->set[OPT_PLAIN] > 1)
@@ -223,23 +244,31 @@ static int check(const cli_args *args)
     return CLI_OK;
 }
 
+static const cli_command *find_command(const char *word, const cli_command *commands)
+{
+    while (commands->name != NULL && strcmp(commands->name, word) != 0)
+        commands++;
+    return commands->name != NULL ? commands : NULL;
+}
+
 int cli_parse(cli_args *args, int argc, char **argv, const cli_command *commands)
 {
     *args = (cli_args){ 0 };
     cli_walk walk = { .args = args, .argc = argc, .argv = argv };
     int err = walk_argv(&walk);
-    if (err != CLI_OK)
+    if (err != CLI_OK) {
+        if (args->count > 0) /* whose exit code it may be */
+            args->command = find_command(args->operands[0], commands);
         return err;
+    }
     if (args->count == 0) {
         if (args->set[OPT_HELP] || args->set[OPT_VERSION])
             return CLI_OK;
         return complain("which command? `holdfast --help` lists them%s%s", "", "");
     }
     const char *word = args->operands[0];
-    const cli_command *command = commands;
-    while (command->name != NULL && strcmp(command->name, word) != 0)
-        command++;
-    if (command->name == NULL)
+    const cli_command *command = find_command(word, commands);
+    if (command == NULL)
         return no_such_command(word, commands);
     args->command = command;
     args->operands++;
@@ -280,6 +309,20 @@ static void help_lines(FILE *to, const char *lines)
     }
 }
 
+static void help_rows(FILE *to, const cli_topic_row *rows, int width)
+{
+    for (; rows->term != NULL; rows++)
+        fprintf(to, "  %-*s %s\n", width, rows->term, rows->text);
+}
+
+static void help_selections(FILE *to)
+{
+    fputs("\nSelections (--where)\n", to);
+    fprintf(to, "  %s\n", cli_selections_example);
+    help_rows(to, cli_selections, 28);
+    help_lines(to, cli_selections_more);
+}
+
 static void help_command(FILE *to, const cli_command *command)
 {
     fputs("Examples\n", to);
@@ -294,6 +337,8 @@ static void help_command(FILE *to, const cli_command *command)
         help_option(to, (int)command->options[i]);
     for (int id = 0; id < OPT_GLOBALS; id++)
         help_option(to, id);
+    if (cli_takes(command, OPT_WHERE))
+        help_selections(to);
 }
 
 static void help_program(FILE *to, const cli_command *commands)
@@ -307,14 +352,11 @@ static void help_program(FILE *to, const cli_command *commands)
     fputs("\nOptions of every command\n", to);
     for (int id = 0; id < OPT_GLOBALS; id++)
         help_option(to, id);
-    fputs("\nSelections (--where)\n"
-          "  field = value, joined by `and`; a value with spaces stands in quotes\n"
-          "  fields: id type actor kind status attempts error from died due\n"
-          "\nExit codes\n"
-          "  0 ok, 1 failed, 2 usage, 3 not found or nothing matched, 4 store busy, 5 corrupt,\n"
-          "  6 refused (needs --yes, no permission), 7 partly done, 8 other format version,\n"
-          "  130 interrupted\n",
-          to);
+    help_selections(to);
+    fputs("\nExit codes\n", to);
+    help_rows(to, cli_exit_codes, 28);
+    fputs("\nEnvironment\n", to);
+    help_rows(to, cli_environment, 28);
 }
 
 void cli_help(FILE *to, const cli_command *command, const cli_command *commands)

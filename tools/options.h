@@ -57,6 +57,21 @@ typedef enum cli_option_id {
     OPT_SHARDS,
     OPT_TO,
     OPT_FLOOD,
+    OPT_ALARMS,
+    OPT_SET,
+    OPT_FILE,
+    OPT_OUTPUT,
+    OPT_IN,
+    OPT_AT,
+    OPT_DEDUPE,
+    OPT_EXPIRES,
+    OPT_URGENCY,
+    OPT_ONCE,
+    OPT_INTERVAL,
+    OPT_OPENMETRICS,
+    OPT_WARN_AGE,
+    OPT_CRIT_AGE,
+    OPT_CRIT_DEAD,
     OPTIONS, /* how many there are; also ends a list */
 } cli_option_id;
 
@@ -88,6 +103,7 @@ typedef struct cli_command {
     const char *examples;    /* lines */
     cli_option_id options[16]; /* ends with OPTIONS, or is full */
     int (*run)(struct cli_context *context);
+    int misused; /* exit code for a wrong command line, 0: CLI_USAGE */
 } cli_command;
 
 extern const cli_option  cli_options[OPTIONS];

@@ -42,13 +42,13 @@ bool cli_render_is_time(hf_bytes name)
 {
     static const char *const times[] = { "now",  "started", "oldest", "since", "until",
                                          "held_until", "first", "last", "due", "died",
-                                         "retry", "sent", "at", NULL };
+                                         "retry", "sent", "at", "expires", "ended", NULL };
     return one_of(name, times);
 }
 
 static bool is_body(hf_bytes name)
 {
-    static const char *const bodies[] = { "body", "state", "result", "progress", "key", "value", NULL };
+    static const char *const bodies[] = { "body", "first_body", "before", "after", "state", "result", "progress", "key", "value", NULL };
     return one_of(name, bodies);
 }
 

@@ -126,3 +126,50 @@ bool cli_time_duration(const char *text, uint64_t unit, uint64_t *ms)
     *ms = sum;
     return true;
 }
+
+static uint64_t days_before(unsigned year, unsigned month, unsigned day)
+{
+    static const unsigned before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    unsigned last = year - 1;
+    uint64_t days = (uint64_t)last * 365 + last / 4 - last / 100 + last / 400;
+    return days + before[month - 1] + (month > 2 && leap) + day - 1 - 719162; /* 1970 */
+}
+
+static bool is_day(unsigned year, unsigned month, unsigned day)
+{
+    static const unsigned days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return year >= 1970 && year <= 9999 && month >= 1 && month <= 12 && day >= 1
+        && day <= days[month - 1] && (month != 2 || day < 29 || leap);
+}
+
+bool cli_time_parse(const char *text, uint64_t *ms)
+{
+    unsigned year, month, day, hour = 0, minute = 0, second = 0, milli = 0;
+    int at = 0, more = 0;
+    if (sscanf(text, "%4u-%2u-%2u%n", &year, &month, &day, &at) != 3 || at != 10
+        || !is_day(year, month, day))
+        return false;
+    text += at;
+    if (*text == 'T' || *text == ' ') {
+        if (sscanf(text + 1, "%2u:%2u%n", &hour, &minute, &more) != 2 || more != 5)
+            return false;
+        text += 6;
+        if (*text == ':') {
+            if (sscanf(text + 1, "%2u%n", &second, &more) != 1 || more != 2)
+                return false;
+            text += 3;
+        }
+        if (*text == '.') {
+            if (sscanf(text + 1, "%3u%n", &milli, &more) != 1 || more != 3)
+                return false;
+            text += 4;
+        }
+        text += *text == 'Z';
+    }
+    if (*text != 0 || hour > 23 || minute > 59 || second > 59)
+        return false;
+    *ms = (((days_before(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
+    return true;
+}

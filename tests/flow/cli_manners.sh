@@ -20,6 +20,8 @@ exits() { # CODE TEXT-ON-STDERR COMMAND...; stdout must be empty
 exits 2 'holdfast --help'
 exits 2 "did you mean 'find'" fidn
 exits 2 '--bogus' ls --bogus
+exits 2 'did you mean --where?' ls --wehre 'status = dead'
+exits 2 'did you mean --dry-run?' requeue --dryrun=yes
 exits 2 'HOLDFAST_STORE' ls
 exits 2 'TYPE/KEY' actor order -d nowhere
 exits 2 'a number' show abc -d nowhere

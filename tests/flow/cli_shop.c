@@ -3,7 +3,8 @@
  * Type `order` counts in its state, as msgpack {"n": count}, and keeps the same in its
  * row `last`, order/2 beside one of bytes; a message of kind `bad` is buried until the
  * file STORE.mended exists, one of kind `flaky` fails until then, one of kind `stall`
- * lasts until then, on its shard. Type `slow` has a thread; its turns last until they
+ * lasts until then, on its shard; one of kind `keep` fails until then and becomes the state,
+ * body and all; one of kind `remind` sets an alarm and a schedule. Type `slow` has a thread; its turns last until they
  * are told to stop and the file exists. Says "ready", and closes when stdin ends. */
 #include "engine/holdfast.h"
 
@@ -38,6 +39,17 @@ static int handle(hf_turn *turn, const hf_message *msg)
         return hf_bury(turn, "no such product");
     if (strcmp(msg->kind, "flaky") == 0 && !whole)
         return hf_fail(turn, 7, "the bank is down");
+    if (strcmp(msg->kind, "keep") == 0 && !whole)
+        return hf_fail(turn, 7, "the bank is down");
+    if (strcmp(msg->kind, "keep") == 0) {
+        hf_save(turn, msg->body);
+        return HF_OK;
+    }
+    if (strcmp(msg->kind, "remind") == 0) {
+        hf_set_alarm(turn, "reminder", 3600000, hf_str("soon"));
+        hf_every(turn, "nightly", "every 2h", 1, hf_str("sweep"));
+        return HF_OK;
+    }
     if (strcmp(msg->kind, "stall") == 0)
         wait_for(1, NULL);
     if (found.len == sizeof state)

@@ -315,6 +315,42 @@ static void test_set_clock(void **state)
     hf_clock_use(NULL);
 }
 
+/* Whoever set the clock before the engine ended: a delay counts what passed, not that. */
+static void set_and_open(const char *store, int64_t before_ms, int64_t at_open_ms)
+{
+    hf_engine *engine = NULL;
+    forget_all();
+    atomic_store(&set_by, 0);
+    hf_clock_use(&(hf_clock){ wall, mono, NULL });
+    ring_ok(hf_open(&engine, ring_path(store), HF_OPTIONS(.types = types, .shards = 1)));
+    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "hour", .delay_ms = 3600000), 1, NULL));
+    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "soon", .delay_ms = 1500), 1, NULL));
+    atomic_store(&set_by, before_ms);
+    ring_ok(hf_tell(engine, "shop/1", "set-long", BODY("never"))); /* a record knows of it */
+    ring_until(&turns, 1);
+    ring_ok(hf_close(engine, 5000));
+    atomic_store(&set_by, at_open_ms);
+    ring_ok(hf_open(&engine, ring_path(store), HF_OPTIONS(.types = types, .shards = 1)));
+    ring_until(&turns, 2);
+    usleep(50000);
+    assert_string_equal(order, "set-long soon "); /* not `hour`; and `soon` not in ten years */
+    ring_ok(hf_tell(engine, "shop/1", "forget", BODY("")));
+    ring_ok(hf_drain(engine, 5000));
+    ring_ok(hf_close(engine, 5000));
+    hf_clock_use(NULL);
+}
+
+static void test_set_clock_over_a_restart(void **state)
+{
+    const int64_t years = INT64_C(315360000000);
+    (void)state;
+    set_and_open("skew-1", years, years);
+    set_and_open("skew-2", years, 0);
+    set_and_open("skew-3", -years, -years);
+    set_and_open("skew-4", -1000 * (int64_t)time(NULL), -1000 * (int64_t)time(NULL));
+    atomic_store(&set_by, 0);
+}
+
 /* ---- Crashes */
 
 enum { ACTORS = 20, LETTERS = 20000, DEATHS = 5 };
@@ -458,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_operating),
         cmocka_unit_test(test_set_clock),
+        cmocka_unit_test(test_set_clock_over_a_restart),
         cmocka_unit_test(test_each_once_however_often_killed),
         cmocka_unit_test(test_far_ones_cost_no_memory),
     };

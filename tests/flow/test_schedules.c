@@ -281,6 +281,27 @@ static void test_clock_set(void **state)
     ring_ok(hf_close(engine, 10000));
 }
 
+/* Back by years, while a tick is near: it comes by what the clock says now. */
+static void test_clock_set_back(void **state)
+{
+    (void)state;
+    hf_engine *engine = begin("back");
+    tell(engine, "clock/1", "define", "minute|* * * * *|1");
+    uint64_t first = next_due;
+    atomic_fetch_sub(&set_by, 3650 * DAY);
+    atomic_fetch_add(&ahead, MINUTE + 2000);
+    for (int i = 0; i < 3000 && next_due >= first; i++) {
+        tell(engine, "clock/1", "next", "minute");
+        usleep(1000);
+    }
+    assert_true(next_due < first - (uint64_t)(3649 * DAY));
+    atomic_fetch_add(&ahead, MINUTE);
+    tell(engine, "clock/1", "next", "minute"); /* it wakes, and looks */
+    wait_ticks(1);
+    ring_ok(hf_close(engine, 10000));
+    atomic_fetch_add(&set_by, 3650 * DAY);
+}
+
 /* ---- Failures */
 
 static void test_failing(void **state)
@@ -354,7 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interval),    cmocka_unit_test(test_again),
         cmocka_unit_test(test_missed),      cmocka_unit_test(test_summer_time),
-        cmocka_unit_test(test_clock_set),   cmocka_unit_test(test_failing),
+        cmocka_unit_test(test_clock_set), cmocka_unit_test(test_clock_set_back), cmocka_unit_test(test_failing),
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_reopened),
     };
     return cmocka_run_group_tests(tests, set_up, ring_remove_root);

@@ -53,6 +53,7 @@ static void check_same(const hf_entry *a, const hf_entry *b)
     FUZZ_CHECK(same_text(a->answer, a->answer_len, b->answer, b->answer_len));
     FUZZ_CHECK(same_text(a->dedupe, a->dedupe_len, b->dedupe, b->dedupe_len));
     FUZZ_CHECK(fuzz_same(a->data, b->data) && fuzz_same(a->times, b->times));
+    FUZZ_CHECK(!a->first.data == !b->first.data && fuzz_same(a->first, b->first));
     FUZZ_CHECK(same_text(a->to, a->to_len, b->to, b->to_len));
     FUZZ_CHECK(same_text(a->name, a->name_len, b->name, b->name_len));
     FUZZ_CHECK(same_text(a->error, a->error_len, b->error, b->error_len));

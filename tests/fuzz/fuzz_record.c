@@ -52,7 +52,8 @@ static void check_again(const uint8_t *record, size_t size, uint64_t key,
     FUZZ_CHECK(hf_record_check(copy, size, key, &again) == HF_OK);
     FUZZ_CHECK(again.flags == head->flags && again.count == head->count
                && again.size == head->size && again.runs == head->runs
-               && again.time_ms == head->time_ms && again.group == head->group);
+               && again.time_ms == head->time_ms && again.group == head->group
+               && again.skew_ms == head->skew_ms);
     FUZZ_CHECK(memcmp(copy + HF_RECORD_HEAD, record + HF_RECORD_HEAD, size - HF_RECORD_HEAD) == 0);
     FUZZ_CHECK(hf_record_check(copy, size, key + 1, &again) == HF_ECORRUPT);
     FUZZ_CHECK(hf_record_check(copy, size - 1, key, &again) == HF_ECORRUPT);

@@ -10,3 +10,6 @@ if(NOT HF_SANITIZE) # whoever links a sanitized library needs the sanitizer too
     hf_test(house_installed house 300 sh ${house}/installed.sh ${CMAKE_CURRENT_SOURCE_DIR}
         ${CMAKE_CURRENT_BINARY_DIR} ${CMAKE_C_COMPILER} ${CMAKE_CXX_COMPILER})
 endif()
+if(TARGET pages)
+    hf_test(house_manuals house 120 sh ${house}/manuals.sh ${CMAKE_CURRENT_BINARY_DIR})
+endif()

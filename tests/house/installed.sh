@@ -52,4 +52,11 @@ tool=$(find "$prefix" -type f -path '*/bin/holdfast')
 if [ -n "$tool" ]; then
     "$tool" --help >/dev/null
     echo "holdfast --help: ok"
+    [ -s "$prefix/share/bash-completion/completions/holdfast" ] || { echo "no completion"; exit 1; }
+    [ -s "$prefix/share/man/man1/holdfast-requeue.1" ] || { echo "no man pages"; exit 1; }
+    if command -v man >/dev/null; then
+        man -M "$prefix/share/man" holdfast-requeue >page
+        grep -q "keep-attempts" page || { echo "holdfast-requeue(1) says: $(cat page)"; exit 1; }
+    fi
+    echo "man pages and completion: ok"
 fi

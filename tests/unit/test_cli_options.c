@@ -166,8 +166,10 @@ static void test_examples(void **state)
                     words[len++] = quoted && *line == ' ' ? '_' : *line;
             }
             words[len] = 0;
-            if (strstr(words, " < ") != NULL)
-                *strstr(words, " < ") = 0;
+            for (const char *const *sign = (const char *const[]){ " <", " >", NULL }; *sign; sign++) {
+                if (strstr(words, *sign) != NULL)
+                    *strstr(words, *sign) = 0;
+            }
             cli_args args;
             if (parse(&args, words) != CLI_OK)
                 fail_msg("not understood: %s", words);

@@ -42,7 +42,7 @@ static void test_selects(void **state)
         "died = 7", "type != orders", "attempts >= 5", "attempts > 4", "attempts <= 5",
         "attempts < 6", "attempts in (1, 5)", "type in (a,order)", "not type = a",
         "not (type = a or status = held)", "type = a or status = dead", "error ~ late",
-        "(type = a or type = order) and (status = dead)", "urgency = 0",
+        "(type = a or type = order) and (status = dead)", "urgency = 0", "strikes = 0",
         "type = order or type = a and status = held", "sent < 2026-03-01", "age > 1h30m",
         "due > 2026-02-28", "due >= 2026-03-01", "due <= 2026-03-01", "due < 2026-03-02",
         "body.total >= 100", "body.total = 100", "body.total=100.0", "body.a.b[1] = x",
@@ -122,7 +122,7 @@ static void test_complains(void **state)
         { "body. = 1", 5, "missing" },
         { "body.a[x] = 1", 7, "missing" },
         { "body.a[1 = 1", 8, "']'" },
-        { "urgency = high", 10, "number" },
+        { "urgency = high", 10, "number" }, { "strikes = many", 10, "number" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         size_t column = 99;

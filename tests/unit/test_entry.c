@@ -15,7 +15,8 @@ static hf_entry full_entry(uint8_t op)
                        .data = hf_str("the body"), .id = 1, .place = 2, .due = 3, .sent = 4,
                        .died = 5, .generation = 6, .attempt = 7, .phase = 8, .err = -9,
                        .cause = 10, .reason = UINT32_MAX, .error = "no", .error_len = 2,
-                       .from = "t/1", .from_len = 3, .times = hf_view(times, sizeof times) };
+                       .from = "t/1", .from_len = 3, .times = hf_view(times, sizeof times),
+                       .parent = 11, .took = 12, .notes = hf_str("some notes") };
 }
 
 static void same_bytes(hf_bytes a, hf_bytes b)
@@ -44,6 +45,8 @@ static void same(const hf_entry *a, const hf_entry *b)
     assert_string_equal(a->from, b->from);
     same_bytes(a->data, b->data);
     same_bytes(a->times, b->times);
+    assert_true(a->parent == b->parent && a->took == b->took);
+    same_bytes(a->notes, b->notes);
 }
 
 /* In memory of exactly this size, so that a sanitizer sees a step too far. */

@@ -21,7 +21,7 @@ static size_t make(uint8_t *bytes)
         runs[1].bytes += i ? (uint32_t)size : 0;
         at += size;
     }
-    hf_record_head head = { HF_RECORD_LAST, ENTRIES, (uint32_t)at, 2, 99, KEY - 1, 0 };
+    hf_record_head head = { HF_RECORD_LAST, ENTRIES, (uint32_t)at, 2, 99, KEY - 1, 0, -7 };
     hf_record_seal(bytes, &head, runs, KEY);
     return at;
 }
@@ -35,6 +35,7 @@ static void test_round_trip(void **state)
     assert_int_equal(hf_record_check(bytes, size, KEY, &head), HF_OK);
     assert_true(head.flags == HF_RECORD_LAST && head.count == ENTRIES && head.size == size);
     assert_true(head.runs == 2 && head.time_ms == 99 && head.group == KEY - 1);
+    assert_true(head.skew_ms == -7);
     hf_run run = hf_record_run(bytes, 0);
     assert_true(run.shard == HF_FACTS && run.count == 1 && run.bytes == 16 && run.shards == 2);
     run = hf_record_run(bytes, 1);
@@ -69,7 +70,7 @@ static void test_runs_that_lie(void **state)
     (void)state;
     uint8_t bytes[512];
     size_t size = make(bytes);
-    hf_record_head head = { 0, ENTRIES, (uint32_t)size, 2, 0, KEY, 0 }, found;
+    hf_record_head head = { 0, ENTRIES, (uint32_t)size, 2, 0, KEY, 0, 0 }, found;
     hf_run runs[2] = { { 0, 1, 16, 1 }, { 1, 1, 16, 1 } };
     hf_record_seal(bytes, &head, runs, KEY);
     assert_int_equal(hf_record_check(bytes, size, KEY, &found), HF_ECORRUPT);
@@ -77,7 +78,7 @@ static void test_runs_that_lie(void **state)
     hf_record_seal(bytes, &head, runs, KEY);
     assert_int_equal(hf_record_check(bytes, size, KEY, &found), HF_ECORRUPT);
     make(bytes);
-    head = (hf_record_head){ 0, 0, HF_RECORD_HEAD, 0, 0, KEY, 0 };
+    head = (hf_record_head){ 0, 0, HF_RECORD_HEAD, 0, 0, KEY, 0, 0 };
     hf_record_seal(bytes, &head, runs, KEY);
     hf_put32(bytes + 32, UINT32_MAX); /* runs beyond the record */
     assert_int_equal(hf_record_check(bytes, HF_RECORD_HEAD, KEY, &found), HF_ECORRUPT);

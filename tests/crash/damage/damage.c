@@ -9,8 +9,8 @@
  *               the numbers of its kind and its image
  *
  * Happy path: three stores are filled, one in its window, one folded in part, one in its
- * tables. Each image is a copy with one damage; an engine in a child, and a tool in
- * another, are let loose on it. LMDB has no checksums: pages that point to nowhere may
+ * tables. Each image is a copy with one damage; an engine in a child, a tool's questions,
+ * a checkup and a salvage in others are let loose on it. LMDB has no checksums: pages that point to nowhere may
  * end the process in its code or on its map, hide rows, or keep it busy for ever, and
  * that is counted. What may never be: a handler or a reader is handed bytes that nobody
  * sent, a message twice, a pause not kept, a refusal that does not say what helps, an end
@@ -36,9 +36,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { READERS = 2, CHILD_SECONDS = 12, DIED = 40 };
+enum { ENGINE, TOOL, VERIFY, SALVAGE, READERS };
+enum { CHILD_SECONDS = 12, DIED = 40 };
 
-static const char *const readers[READERS] = { "engine", "tool" };
+static const char *const readers[READERS] = { "engine", "tool", "verify", "salvage" };
 static const char *const outcome_names[OUTCOMES] = { "same",    "refused", "set aside", "stopped",
                                                      "missing", "old",     "stuck",     "abort",
                                                      "SEGV",    "SIGBUS",  "BAD" };
@@ -129,16 +130,20 @@ _Noreturn static void read_it(int reader, const char *path, sort what, harm how)
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 #ifndef __SANITIZE_ADDRESS__ /* a page that claims 2^32 others would eat the machine's memory */
-    if (reader == 0)
+    if (reader == ENGINE)
         (void)setrlimit(RLIMIT_AS, &(struct rlimit){ 2u << 30, 2u << 30 });
 #endif
     if (!opt.store && nowhere >= 0)
         (void)dup2(nowhere, 2); /* what LMDB and the C library say at the end */
     watch_for_death();
-    if (reader == 0)
+    if (reader == ENGINE)
         damage_engine(path, what, &originals[what], how);
-    else
+    else if (reader == TOOL)
         damage_tool(path);
+    else if (reader == VERIFY)
+        damage_verify(path, what, &originals[what], how);
+    else
+        damage_salvage(path, what, &originals[what], how);
     _exit(0);
 }
 
@@ -191,7 +196,7 @@ static void damage_it(image *i)
     damage_do(i->how, o, i->bytes, &i->len, &chance, i->did, sizeof i->did);
 }
 
-static void judge_death(int status)
+static void judge_death(int status, int reader)
 {
     outcome as = seen->signal == SIGABRT ? ABORTED : seen->signal == SIGBUS ? BUS : SEGMENT;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
@@ -199,7 +204,7 @@ static void judge_death(int status)
     } else if (WIFSIGNALED(status)) { /* a second time, while it was dying of the first */
         note(seen->signal ? as : BAD, "%s", strsignal(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) == DIED) {
-        note(seen->in_lmdb ? as : BAD, "%s", strsignal((int)seen->signal));
+        note(seen->in_lmdb && reader != SALVAGE ? as : BAD, "%s", strsignal((int)seen->signal));
     } else if (WEXITSTATUS(status)) {
         note(BAD, "it ended with status %d", WEXITSTATUS(status));
     }
@@ -234,7 +239,7 @@ static void let_loose(const image *i, int reader)
         perror("fork");
         exit(2);
     }
-    judge_death(status);
+    judge_death(status, reader);
 }
 
 static void try_image(image *i)
@@ -252,7 +257,7 @@ static void try_image(image *i)
     }
 }
 
-/* One that was kept. */
+/* One that was kept: what it was before, which the others ask for, is gone. */
 static int look_again(void)
 {
     char  data[PATH_MAX];
@@ -265,7 +270,7 @@ static int look_again(void)
     (void)snprintf(originals[i.what].path, sizeof originals[i.what].path, "%s", opt.store);
     (void)snprintf(i.path, sizeof i.path, "%s/again", base);
     seen = &shared->of[0];
-    for (int reader = 0; reader < READERS; reader++) {
+    for (int reader = 0; reader < VERIFY; reader++) {
         let_loose(&i, reader);
         printf("%s: %s: %s\n", readers[reader], outcome_names[seen->outcome], seen->why);
     }
@@ -367,7 +372,8 @@ static int run(void)
 {
     double start = scratch_seconds();
     for (int s = 0; s < SORTS; s++)
-        if (!original_make(&originals[s], (sort)s, base))
+        if (!original_make(&originals[s], (sort)s, base)
+            || !truth_learn((sort)s, &originals[s]))
             return 1;
     work_in_parallel();
     for (int reader = 0; reader < READERS; reader++)

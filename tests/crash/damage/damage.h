@@ -7,6 +7,8 @@
 
 #include "engine/holdfast.h"
 
+#include "storage/msgpack_scan.h"
+
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -55,6 +57,9 @@ uint64_t log_sum(const char *path, int *err);
 int      engine_open(hf_engine **engine, const char *path, sort what, const hf_type *types,
                      hf_log_fn log);
 
+/* damage_salvage.c: which rows hold what, learnt from the undamaged store. */
+bool truth_learn(sort what, const original *o);
+
 /* ---- damage_kinds.c */
 typedef enum harm {
     ONE_BIT,
@@ -99,6 +104,14 @@ extern found *seen; /* shared with the parent */
 void          note(outcome what, const char *format, ...) HF_PRINTF(2, 3); /* the worst stays */
 
 void damage_engine(const char *path, sort what, const original *o, harm how);
+extern bool     damage_released; /* whatever a salvage paused is let go */
+extern bool     damage_unpaused; /* nor is it known any more what was paused */
+extern uint64_t damage_first_id; /* below it nothing new may be called; 0: no matter */
 void damage_tool(const char *path);
+bool row_field(hf_bytes row, const char *name, hf_token *value); /* of an answer */
+
+/* damage_salvage.c, in children of their own as well. */
+void damage_verify(const char *path, sort what, const original *o, harm how);
+void damage_salvage(const char *path, sort what, const original *o, harm how);
 
 #endif

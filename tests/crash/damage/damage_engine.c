@@ -13,7 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-found *seen;
+found   *seen;
+bool     damage_released;
+bool     damage_unpaused;
+uint64_t damage_first_id;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -102,13 +105,15 @@ static int handle(hf_turn *turn, const hf_message *msg)
         return HF_OK;
     check_state(turn, kind, actor);
     if (strcmp(msg->kind, "ask") == 0) {
+        if (msg->id < damage_first_id)
+            note(BAD, "%s: id %llu may have been given before", msg->to, (unsigned long long)msg->id);
         atomic_fetch_add(&asked[kind][actor], 1);
         return HF_OK;
     }
     if (!is_body(msg, kind, actor, &number))
         return HF_OK;
     if (kind == HELD)
-        note(BAD, "%s ran though it is paused", msg->to);
+        note(damage_unpaused ? OLD : BAD, "%s ran though it is paused", msg->to);
     if (atomic_fetch_add(&ran[kind][actor][number], 1))
         note(twice, "%s handled message %u twice", msg->to, number);
     if (number < done_before(kind, actor))
@@ -227,6 +232,18 @@ static int open_it(hf_engine **engine, const char *path, sort what)
                               .window = what == IN_WINDOW ? 4 << 20 : 64 << 10));
 }
 
+/* An operator has read the report. */
+static void release(hf_engine *engine)
+{
+    char address[32];
+    (void)hf_resume(engine, "*");
+    for (uint32_t kind = 0; kind < KINDS_OF_ACTOR; kind++) {
+        (void)hf_resume(engine, cast[kind].type);
+        for (uint32_t actor = 0; kind != HELD && actor < cast[kind].actors; actor++)
+            (void)hf_resume(engine, address_of(kind, actor, address));
+    }
+}
+
 void damage_engine(const char *path, sort what, const original *o, harm how)
 {
     hf_clock   clock = { .wall_ms = later, .mono_ns = mono };
@@ -248,6 +265,8 @@ void damage_engine(const char *path, sort what, const original *o, harm how)
     }
     if (!unreadable && o->log && log != o->log)
         note(how == STALE_PAGE ? OLD : MISSING, "the log is another one, and it opened");
+    if (damage_released)
+        release(engine);
     if (!gave_up(hf_resume(engine, "work"), "hf_resume")
         && !gave_up(hf_drain(engine, 3000), "hf_drain"))
         ask_all(engine);

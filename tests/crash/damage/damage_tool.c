@@ -37,7 +37,7 @@ static bool skip(hf_bytes *rest, hf_token *token)
     return true;
 }
 
-static bool field(hf_bytes row, const char *name, hf_token *value)
+bool row_field(hf_bytes row, const char *name, hf_token *value)
 {
     hf_token map, key;
     if (hf_msgpack_token(row, &map) || map.type != HF_TOKEN_MAP) {
@@ -90,12 +90,12 @@ static int see_actor(void *user, hf_bytes row)
     const who *is = user;
     hf_token   value;
     uint32_t   wanted = done_before(is->kind, is->actor);
-    if (field(row, "why", &value) && value.as.bytes.len == 7
+    if (row_field(row, "why", &value) && value.as.bytes.len == 7
         && memcmp(value.as.bytes.data, "damaged", 7) == 0) {
         note(ASIDE, "%s/%u is shown as damaged", cast[is->kind].type, is->actor);
         return HF_OK;
     }
-    if (!field(row, "state", &value)) {
+    if (!row_field(row, "state", &value)) {
         if (wanted)
             note(OLD, "%s/%u is shown without a state", cast[is->kind].type, is->actor);
         return HF_OK;
@@ -131,7 +131,7 @@ static int see_row(void *user, hf_bytes row)
 {
     hf_token value;
     (void)user;
-    (void)field(row, "no such field", &value);
+    (void)row_field(row, "no such field", &value);
     return HF_OK;
 }
 

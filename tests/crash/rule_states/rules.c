@@ -11,7 +11,9 @@ extern const rule rule_rows;
 extern const rule rule_limits;
 extern const rule rule_flush;
 extern const rule rule_door;
+extern const rule rule_history;
+extern const rule rule_edit;
 
 const rule *const rules[] = { &rule_plain, &rule_alarms, &rule_schedule, &rule_rows, &rule_topics, &rule_join,
-                              &rule_ask, &rule_limits, &rule_flush, &rule_door };
+                              &rule_ask, &rule_limits, &rule_flush, &rule_door, &rule_history, &rule_edit };
 const unsigned    rule_count = sizeof rules / sizeof *rules;

@@ -125,7 +125,7 @@ hf_disk_options workload_disk(const workload *load)
 
 hf_log_options workload_log(const workload *load)
 {
-    return (hf_log_options){ .window = load->window };
+    return (hf_log_options){ .window = load->window, .history = 30, .history_ms = UINT64_MAX };
 }
 
 /* ---- Time: later than any file's, so that what crashed may be swept */

@@ -21,6 +21,10 @@ if(TARGET orders)
         hf_test(orders_${part} flow 120
             ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/orders_test.sh ${CMAKE_BINARY_DIR} ${part})
     endforeach()
+    if(TARGET holdfast_tool)
+        hf_test(orders_mended flow 120 sh
+            ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/orders_mended.sh ${CMAKE_BINARY_DIR})
+    endif()
     hf_test(orders_speed "soak;heavy" 120
         ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/orders/orders_test.sh ${CMAKE_BINARY_DIR} speed)
 endif()

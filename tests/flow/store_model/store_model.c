@@ -79,7 +79,9 @@ static void start(run *r)
         .window = windows[chance(r, 5)],
         .shards = 1 + chance(r, 3),
         .readers = chance(r, 3) == 0,
+        .history_ms = UINT64_MAX,
     };
+    r->options.history = r->options.window == 4096 ? HF_NO_HISTORY : 30;
     if (chance(r, 3) == 0) {
         r->options.offload = put_off;
         r->options.user = r;
