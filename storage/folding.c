@@ -25,7 +25,8 @@ enum {
     COMMIT_LONG  = 4000000, /* ns, what commits take without a slice among them: the next */
     COMMIT_SHORT = 2000000, /* slice must be smaller; it may be larger */
     PRESSED_MIN  = 2 << 20, /* a slice when outsiders would have to wait soon */
-    ENTRY_SHARE  = 80,      /* an entry that is sealed for so many bytes of the window */
+    ENTRY_SHARE  = 80,      /* an entry that is sealed for so many bytes of the window, */
+    ENTRIES_MIN  = 64 << 10, /* or so many */
 };
 
 /* ---- Sealing and folding */
@@ -108,6 +109,7 @@ static uint64_t beyond(const hf_log *log, uint64_t young)
 {
     const hf_window *w = &log->window;
     uint64_t entries = 0, bytes = 0, most = log->options.window / ENTRY_SHARE;
+    most = most > ENTRIES_MIN ? most : ENTRIES_MIN;
     for (uint32_t i = 0; i < w->count && (!i || entries < most); i++) {
         entries += hf_window_at(w, i)->count;
         bytes += hf_window_at(w, i)->size;

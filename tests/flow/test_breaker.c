@@ -15,6 +15,7 @@ static struct shared {
     atomic_int  calls, done, dead, inside, most_inside;
     atomic_int  down;           /* the service */
     atomic_int  verdict;        /* what a handler does while it is: */
+    atomic_int  gate, marks;    /* shut: calls wait in it */
     atomic_int  opened, closed, stays, gone, sent;
     _Atomic uint64_t at[4096];  /* ms of each call */
 } *seen;
@@ -37,6 +38,8 @@ static int call_service(hf_turn *turn, const hf_message *msg)
     if (n < 4096)
         atomic_store(&seen->at[n], now_ms());
     (void)msg;
+    while (atomic_load(&seen->gate))
+        usleep(500);
     if (!atomic_load(&seen->down)) {
         atomic_fetch_add(&seen->done, 1);
         return HF_OK;
@@ -49,6 +52,14 @@ static int call_service(hf_turn *turn, const hf_message *msg)
             usleep(1000);
     default: return hf_fail(turn, 1, "the service is down");
     }
+}
+
+static int mark(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn;
+    (void)msg;
+    atomic_fetch_add(&seen->marks, 1);
+    return HF_OK;
 }
 
 static void on_failed(hf_turn *turn, const hf_message *msg)
@@ -150,6 +161,34 @@ static void test_orders_of_a_shard(void **state)
     (void)state;
     hold_orders("shard", 0, 1000);
     hold_orders("shard-of-few", 0, 10);
+}
+
+/* What stands in the pool's queue when it opens runs no more: what was called is what
+ * opened it, and what ran then. */
+static void test_queued_ones(void **state)
+{
+    enum { THREADS = 4, AFTER = 3, ORDERS = 100 };
+    static const hf_type types[] = {
+        { .name = "a", .handle = call_service, .threads = THREADS, .retry_ms = 60000,
+          .break_after = AFTER, .break_ms = 60000 },
+        { .name = "mark", .handle = mark }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = open_with("queued", types);
+    atomic_store(&seen->down, 1);
+    atomic_store(&seen->gate, 1);
+    send(e, "a", ORDERS, 1);
+    for (int i = 1; i <= 3; i++) { /* both shards took all that came before */
+        send(e, "mark", 16, 1);
+        until_at_least(&seen->marks, 16 * i);
+    }
+    until_at_least(&seen->calls, THREADS);
+    atomic_store(&seen->gate, 0);
+    until_at_least(&seen->opened, 1);
+    usleep(50000);
+    assert_int_equal(atomic_load(&seen->opened), 1);
+    assert_true(atomic_load(&seen->calls) <= AFTER + THREADS);
+    ring_ok(hf_close(e, HF_NEVER));
 }
 
 /* ---- Exactly */
@@ -449,6 +488,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_one_by_one),
         cmocka_unit_test(test_orders_of_a_pool), cmocka_unit_test(test_orders_of_a_shard),
+        cmocka_unit_test(test_queued_ones),
         cmocka_unit_test(test_snooze_and_bury), cmocka_unit_test(test_percent),
         cmocka_unit_test(test_later_of_both), cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_row_goes_on), cmocka_unit_test(test_killed),

@@ -60,6 +60,14 @@ static void note_tick(const hf_message *msg)
     pthread_mutex_unlock(&lock);
 }
 
+static int kinds_seen(const char *kind)
+{
+    int seen = 0;
+    for (int i = 0; i < atomic_load(&count); i++)
+        seen += strcmp(ticks[i].kind, kind) == 0;
+    return seen;
+}
+
 /* "name|schedule|missed": defined; without a schedule: ended. */
 static void define(hf_turn *turn, const hf_message *msg)
 {
@@ -195,6 +203,33 @@ static void test_again(void **state)
     usleep(50000);
     assert_int_equal(atomic_load(&count), 1); /* `other` was forgotten */
     assert_true(ticks[0].due == first + (uint64_t)HOUR);
+    end(engine);
+}
+
+/* Words that are the same change nothing: neither when the next tick is, nor that one is
+ * overdue. */
+static void test_said_again(void **state)
+{
+    (void)state;
+    hf_engine *engine = begin("said-again");
+    tell(engine, "clock/1", "define", "beat|every 10h");
+    uint64_t first = next_due;
+    for (int i = 0; i < 3; i++) {
+        atomic_fetch_add(&ahead, 3 * HOUR);
+        tell(engine, "clock/1", "define", "beat|every 10h");
+        assert_true(next_due == first);
+    }
+    tell(engine, "clock/2", "define", "night|@daily");
+    first = next_due;
+    ring_ok(hf_pause(engine, "clock/2", NULL, NULL));
+    ring_ok(hf_tell(engine, "clock/2", "define", hf_str("night|@daily")));
+    atomic_fetch_add(&ahead, DAY);
+    ring_ok(hf_resume(engine, "clock/2"));
+    for (int i = 0; i < 20000 && !kinds_seen("night"); i++)
+        usleep(1000);
+    assert_int_equal(kinds_seen("night"), 1);
+    for (int i = 0; i < atomic_load(&count); i++)
+        assert_true(strcmp(ticks[i].kind, "night") != 0 || ticks[i].due == first);
     end(engine);
 }
 
@@ -374,6 +409,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interval),    cmocka_unit_test(test_again),
+        cmocka_unit_test(test_said_again),
         cmocka_unit_test(test_missed),      cmocka_unit_test(test_summer_time),
         cmocka_unit_test(test_clock_set), cmocka_unit_test(test_clock_set_back), cmocka_unit_test(test_failing),
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_reopened),

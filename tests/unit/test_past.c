@@ -170,6 +170,65 @@ static void test_crash_between(void **state)
     }
 }
 
+/* ---- More than a fold takes at once */
+
+enum { MANY = 1500 }; /* small ones: of a window of 64 KiB some 800 */
+
+static int count_row(void *user, hf_bytes key, hf_bytes payload)
+{
+    hf_entry e;
+    CORE_OK(hf_row_message_in(HF_IN_INBOX, key, payload, &e));
+    if (e.data.len == 8)
+        *(int *)user += 1;
+    return HF_OK;
+}
+
+static int count_many(core *c)
+{
+    hf_txn *txn;
+    hf_rowbuf buf = { 0 };
+    int count = 0;
+    CORE_OK(hf_txn_read(c->disk, &txn));
+    hf_overlay over = { .txn = txn, .facts = hf_log_past(c->log), .buf = &buf };
+    CORE_OK(hf_overlay_walk(&over, HF_IN_INBOX, hf_view(NULL, 0), count_row, &count));
+    hf_txn_abort(txn);
+    hf_rowbuf_done(&buf);
+    return count;
+}
+
+/* All of the last run's records are folded at once, however many they are: the facts of
+ * the others would name records whose pages are used again. */
+static void test_not_in_two(void **state)
+{
+    (void)state;
+    core c;
+    hf_log_stats stats;
+    static uint8_t filler[1000];
+    core_open(&c, path, NULL, &(hf_log_options){ .window = 1 << 20, .past = true });
+    for (int i = 0; i < MANY; i++) {
+        uint64_t id = core_send(&c, "t/1", "", hf_view("8 bytes", 8));
+        ids[0] = i ? ids[0] : id;
+    }
+    hf_log_stat(c.log, &stats);
+    assert_true(!stats.folds);
+    core_close(&c, false);
+    core_open(&c, path, NULL, &options);
+    assert_non_null(hf_log_past(c.log));
+    hf_log_stat(c.log, &stats);
+    uint64_t end = stats.next;
+    do {
+        if (!stats.folding)
+            core_send(&c, "new/1", "", hf_view(filler, sizeof filler));
+        CORE_OK(hf_log_fold(c.log, 4096));
+        assert_true(is_there(&c, ids[0]) || !hf_log_past(c.log));
+        assert_int_equal(count_many(&c), MANY);
+        hf_log_stat(c.log, &stats);
+    } while (!stats.folds);
+    assert_true(stats.folded >= end);
+    assert_null(hf_log_past(c.log));
+    core_close(&c, true);
+}
+
 static int clean(void **state)
 {
     (void)state;
@@ -180,7 +239,8 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test_setup(test_withdrawn_in_time, clean),
-                                        cmocka_unit_test_setup(test_crash_between, clean) };
+                                        cmocka_unit_test_setup(test_crash_between, clean),
+                                        cmocka_unit_test_setup(test_not_in_two, clean) };
     const char *directory = core_directory("past", true);
     (void)snprintf(path, sizeof path, "%s/store", directory);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
