@@ -67,7 +67,7 @@ static int handle(hf_turn *turn, const hf_message *msg)
         atomic_fetch_add(&seen->fired, 1);
     } else if (strcmp(msg->kind, "sum") == 0) {
         for (uint32_t i = 0; i < EACH; i++)
-            atomic_fetch_add(&seen->bits, (now.bits[i / 8] >> i % 8) & 1u);
+            atomic_fetch_add(&seen->bits, (unsigned)now.bits[i / 8] >> i % 8 & 1u);
         atomic_fetch_add(&seen->doubles, now.doubles);
         atomic_fetch_add(&seen->actors, 1);
     } else {

@@ -31,7 +31,29 @@ typedef struct call {
     char      to[CALL_MAX][32];
     hf_letter letters[CALL_MAX];
     uint8_t   bodies[CALL_MAX][RING_BODY_MAX];
+    char      dedupes[CALL_MAX][16];
 } call;
+
+/* Those may be said again: by whoever was not told what became of them, too. */
+static bool has_dedupe(uint32_t from, uint32_t actor, uint32_t seq)
+{
+    return ring_hash(ring_dice(from, actor, seq), 55) % 2;
+}
+
+static void add_letter(call *c, uint32_t actor, uint32_t seq)
+{
+    uint32_t n = c->count++;
+    c->actors[n] = (uint16_t)actor;
+    c->seqs[n] = (uint16_t)seq;
+    ring_address(actor, c->to[n]);
+    size_t len = ring_write(c->bodies[n], c->sender, actor, seq, DEPTH);
+    c->letters[n] = (hf_letter){ .size = sizeof(hf_letter), .to = c->to[n], .kind = "go",
+                                 .body = hf_view(c->bodies[n], len) };
+    if (has_dedupe(c->sender, actor, seq)) {
+        snprintf(c->dedupes[n], sizeof c->dedupes[n], "%u-%u", c->sender, seq);
+        c->letters[n].dedupe = c->dedupes[n];
+    }
+}
 
 static void fill(call *c, sender *s, uint32_t count)
 {
@@ -41,14 +63,9 @@ static void fill(call *c, sender *s, uint32_t count)
         uint32_t actor = (uint32_t)(roll(&s->dice) % ACTORS);
         if (ring->told[s->number][actor] >= MOST)
             continue;
-        uint32_t n = c->count++, seq = ++ring->told[s->number][actor];
-        c->actors[n] = (uint16_t)actor;
-        c->seqs[n] = (uint16_t)seq;
+        uint32_t seq = ++ring->told[s->number][actor];
+        add_letter(c, actor, seq);
         ring->fate[s->number][actor][seq] = TOLD;
-        ring_address(actor, c->to[n]);
-        size_t len = ring_write(c->bodies[n], s->number, actor, seq, DEPTH);
-        c->letters[n] = (hf_letter){ .size = sizeof(hf_letter), .to = c->to[n], .kind = "go",
-                                     .body = hf_view(c->bodies[n], len) };
     }
 }
 
@@ -80,9 +97,86 @@ static void posted(void *user, int err, const hf_receipt *receipts, size_t count
     free(c);
 }
 
+/* Once more: nothing comes of it but the same receipts. */
+static void say_again(sender *s, const call *c, const hf_receipt *first)
+{
+    hf_receipt again[CALL_MAX];
+    hf_letter letters[CALL_MAX];
+    uint64_t ids[CALL_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->letters[i].dedupe) {
+            ids[count] = first[i].id;
+            letters[count++] = c->letters[i];
+        }
+    int err = count ? hf_mail(s->engine, letters, count, again) : HF_EAGAIN;
+    for (uint32_t i = 0; !err && i < count; i++)
+        if (again[i].err != HF_EDUPLICATE || again[i].id != ids[i])
+            ring_broken("said again: %d, id %llu, not %llu", again[i].err,
+                        (unsigned long long)again[i].id, (unsigned long long)ids[i]);
+    if (err && err != HF_EAGAIN && err != HF_EFULL && err != HF_ECLOSED)
+        ring_broken("said again: %d %s", err, hf_detail());
+}
+
+/* The next of those that a kill left open. */
+static void fill_open(call *c, const sender *s, uint32_t actor)
+{
+    c->sender = s->number;
+    c->count = 0;
+    for (uint32_t seq = 1; seq <= ring->told[s->number][actor] && c->count < CALL_MAX; seq++)
+        if (ring->fate[s->number][actor][seq] == TOLD && has_dedupe(s->number, actor, seq))
+            add_letter(c, actor, seq);
+}
+
+/* What was open is said again, before anything else: then it stands. False: it was
+ * refused, and is as open as before. */
+static bool close_open(sender *s)
+{
+    call *c = calloc(1, sizeof *c);
+    int err = HF_OK;
+    if (!c)
+        abort();
+    for (uint32_t actor = 0; !err && actor < ACTORS;) {
+        fill_open(c, s, actor);
+        if (!c->count)
+            actor++;
+        else if (!(err = hf_mail(s->engine, c->letters, c->count, NULL)))
+            note_fate(c, ACKED);
+    }
+    if (err && err != HF_EAGAIN && err != HF_EFULL && err != HF_ECLOSED)
+        ring_broken("what was open: %d %s", err, hf_detail());
+    free(c);
+    return !err;
+}
+
+/* What stands since long, maybe handled, folded, dead: nothing comes of it. */
+static void say_old(sender *s)
+{
+    hf_receipt receipts[CALL_MAX];
+    call *c = calloc(1, sizeof *c);
+    if (!c)
+        abort();
+    c->sender = s->number;
+    for (uint32_t tries = 0; tries < 200 && c->count < CALL_MAX; tries++) {
+        uint32_t actor = (uint32_t)(roll(&s->dice) % ACTORS);
+        uint32_t told = ring->told[s->number][actor];
+        uint32_t seq = told ? 1 + (uint32_t)(roll(&s->dice) % told) : 0;
+        if (ring->fate[s->number][actor][seq] == ACKED && has_dedupe(s->number, actor, seq))
+            add_letter(c, actor, seq);
+    }
+    int err = c->count ? hf_mail(s->engine, c->letters, c->count, receipts) : HF_EAGAIN;
+    for (uint32_t i = 0; !err && i < c->count; i++)
+        if (receipts[i].err != HF_EDUPLICATE)
+            ring_broken("%u/%u to %u was taken again (%d)", s->number, c->seqs[i], c->actors[i],
+                        receipts[i].err);
+    if (err && err != HF_EAGAIN && err != HF_EFULL && err != HF_ECLOSED)
+        ring_broken("said again after long: %d %s", err, hf_detail());
+    free(c);
+}
+
 static void send_call(sender *s)
 {
-    call *c = malloc(sizeof *c);
+    call *c = calloc(1, sizeof *c);
     uint64_t how = roll(&s->dice) % 4;
     if (!c)
         abort();
@@ -100,7 +194,10 @@ static void send_call(sender *s)
         return;
     }
     hf_receipt receipts[CALL_MAX];
-    answered(c, hf_mail(s->engine, c->letters, c->count, receipts));
+    int err = hf_mail(s->engine, c->letters, c->count, receipts);
+    answered(c, err);
+    if (!err && roll(&s->dice) % 4 == 0)
+        say_again(s, c, receipts);
     free(c);
 }
 
@@ -124,6 +221,9 @@ static void send_mayfly(sender *s)
 static void *send_all(void *user)
 {
     sender *s = user;
+    if (!close_open(s))
+        return NULL;
+    say_old(s);
     for (uint32_t i = 0; i < s->ops && !atomic_load(&ring->broken); i++) {
         if (roll(&s->dice) % 3 == 0)
             send_mayfly(s);
