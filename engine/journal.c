@@ -539,7 +539,6 @@ static void *journal_main(void *user)
     hf_engine *engine = user;
     hf_journal *j = &engine->journal;
     keep_large_blocks();
-    hf_thread_hurry();
     for (;;) {
         hf_log_stats stats;
         hf_log_stat(engine->log, &stats);

@@ -10,8 +10,6 @@
 
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 int hf_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
 {
@@ -27,12 +25,4 @@ int hf_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), v
         return hf_error(HF_ENOMEM, "cannot start thread %s: %s", name, strerror(err));
     (void)pthread_setname_np(*thread, name);
     return HF_OK;
-}
-
-/* A filter of system calls may kill who asks for a priority: then we don't. */
-void hf_thread_hurry(void)
-{
-    enum { HURRY = -10 };
-    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0)
-        (void)setpriority(PRIO_PROCESS, 0, HURRY);
 }

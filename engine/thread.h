@@ -10,7 +10,4 @@
 /* HF_OK or HF_ENOMEM. Join it with pthread_join. */
 int hf_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
 
-/* All others wait for what this thread does: if the system lets us, it goes before them. */
-void hf_thread_hurry(void);
-
 #endif

@@ -23,7 +23,7 @@ hf_test(faults_all "soak;heavy" 7200 faults --all)
 
 # What is broken on purpose must be noticed.
 hf_test(faults_notices_acknowledge crash 60
-    faults --quiet --mutant acknowledge --scenario work --kind pwrite --error ENOSPC --runs 20)
+    faults --quiet --mutant acknowledge --scenario work --kind pwrite --error ENOSPC --runs 60)
 hf_test(faults_notices_definite crash 60
     faults --quiet --mutant definite --scenario work --kind pwrite --error late --runs 120)
 hf_test(faults_notices_descriptor crash 60

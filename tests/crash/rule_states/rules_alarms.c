@@ -62,10 +62,12 @@ static void act(void)
 /* What is not due yet does not keep hf_drain waiting; all of it is within some ms. */
 static const char *settle(hf_engine *engine)
 {
-    for (int again = 0; again < 4; again++) {
-        if (hf_drain(engine, 20000))
+    for (int quiet = 0, again = 0; quiet < 4; again++) {
+        hf_stats stats = { .size = sizeof stats };
+        if (hf_drain(engine, 20000) || hf_stat(engine, &stats) || again > 4000)
             return rule_wrong("it does not come to rest: %s", hf_detail());
-        usleep(again < 3 ? 5000 : 0);
+        quiet = stats.alarms || stats.waiting ? 0 : quiet + 1;
+        usleep(quiet < 4 ? 5000 : 0);
     }
     return NULL;
 }
