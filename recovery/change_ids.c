@@ -183,6 +183,8 @@ static int cancel_one(by_id *by, const hf_sight *s)
         e.err = HF_EDEAD;
         e.error = by->error;
         e.error_len = (uint32_t)strlen(by->error);
+        if (e.op == HF_OP_REQUEUE) /* there a REQUEUE is an edit */
+            e.op = e.cause == HF_ALARM ? HF_OP_DUE : HF_OP_SEND;
         return add_signed(by, &by->plan->ending, &e);
     } else {
         e = entry_of_retry(s);

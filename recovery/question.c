@@ -14,6 +14,7 @@ static const struct {
     { "top", hf_ask_top },
     { "actor", hf_ask_actor },     { "message", hf_ask_message },
     { "messages", hf_ask_messages }, { "alarms", hf_ask_alarms },
+    { "tail", hf_ask_tail },
 };
 
 int hf_inquire(hf_inquiry *inquiry, const char *question, hf_bytes arguments)

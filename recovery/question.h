@@ -140,5 +140,6 @@ int hf_ask_actor(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_message(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_alarms(hf_inquiry *inquiry, hf_bytes arguments);
 int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments);
+int hf_ask_tail(hf_inquiry *inquiry, hf_bytes arguments);
 
 #endif

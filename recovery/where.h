@@ -41,6 +41,11 @@ bool hf_where_match_struck(const hf_where *where, const hf_message *msg, uint64_
                            uint32_t strikes);
 bool hf_where_asks(const hf_where *where, hf_where_field field);
 
+/* The same of what is known of a message in part: no comparison takes a field whose bit is
+ * set in `unknown`. */
+bool hf_where_match_known(const hf_where *where, const hf_message *msg, uint64_t died,
+                          uint32_t unknown);
+
 /* Does it fix `field` to one value, so that a scan may look there only? Sets
  * *text (as written, lent; may be NULL) and *number (id, attempts, hf_status;
  * may be NULL). Two terms that contradict each other: the first is told.

@@ -169,6 +169,7 @@ static bool match_token(hf_where_op op, const hf_where_value *value, const hf_to
 typedef struct about {
     uint64_t died;
     uint32_t strikes;
+    uint32_t unknown; /* bits of fields that equal nothing */
 } about;
 
 static bool match_value(const hf_where *where, const hf_where_term *term,
@@ -202,6 +203,8 @@ static bool match_value(const hf_where *where, const hf_where_term *term,
 static bool match_term(const hf_where *where, const hf_where_term *term, const hf_message *msg,
                        const about *rest)
 {
+    if (rest->unknown >> term->field & 1)
+        return false;
     for (uint32_t i = 0; i < term->count; i++)
         if (match_value(where, term, &where->values[term->first + i], msg, rest))
             return true;
@@ -221,10 +224,8 @@ bool hf_where_asks(const hf_where *where, hf_where_field field)
     return false;
 }
 
-bool hf_where_match_struck(const hf_where *where, const hf_message *msg, uint64_t died,
-                           uint32_t strikes)
+static bool run(const hf_where *where, const hf_message *msg, const about *rest)
 {
-    const about rest = { died, strikes };
     uint64_t stack = 1; /* the newest at bit 0; never more than the terms there can be */
     if (where == NULL || !where->length)
         return true;
@@ -237,9 +238,23 @@ bool hf_where_match_struck(const hf_where *where, const hf_message *msg, uint64_
         else if (what == HF_WHERE_OR)
             stack = stack >> 1 | (stack & 1);
         else
-            stack = stack << 1 | match_term(where, &where->terms[what], msg, &rest);
+            stack = stack << 1 | match_term(where, &where->terms[what], msg, rest);
     }
     return stack & 1;
+}
+
+bool hf_where_match_struck(const hf_where *where, const hf_message *msg, uint64_t died,
+                           uint32_t strikes)
+{
+    const about rest = { died, strikes, 0 };
+    return run(where, msg, &rest);
+}
+
+bool hf_where_match_known(const hf_where *where, const hf_message *msg, uint64_t died,
+                          uint32_t unknown)
+{
+    const about rest = { died, 0, unknown };
+    return run(where, msg, &rest);
 }
 
 bool hf_where_fixes(const hf_where *where, hf_where_field field, hf_bytes *text,

@@ -124,6 +124,20 @@ const cli_command cli_commands[] = {
                   "holdfast top --once --json\n",
       .options = { OPT_ONCE, OPT_INTERVAL, OPTIONS },
       .run = cmd_top },
+    { .name = "tail",
+      .operands = "",
+      .summary = "follow messages as they come, finish, fail",
+      .more = "From now on, or from --after on: a message, or a position that tail said. Goes on until\n"
+              "Ctrl-C, --limit, or the reader of a pipe is gone; an engine that goes away is waited\n"
+              "for. Without an engine it prints what the log has, and ends.\n"
+              "In --where, status is what it became. What the log does not say of an event matches\n"
+              "nothing: attempts of what is done, strikes; and of a message sent so long ago that\n"
+              "the log has lost it, all but id, status and what the event itself tells.",
+      .examples = "holdfast tail -d /var/lib/shop\n"
+                  "holdfast tail --where 'type = order and status in (retrying, dead)'\n"
+                  "holdfast tail --after 4711 --limit 100 --ndjson\n",
+      .options = { OPT_WHERE, OPT_AFTER, OPT_LIMIT, OPTIONS },
+      .run = cmd_tail },
     { .name = "send",
       .operands = "TYPE/KEY [BODY|-]",
       .least = 1,

@@ -12,6 +12,7 @@ int cmd_actor(struct cli_context *context);
 int cmd_stats(struct cli_context *context);
 int cmd_alarms(struct cli_context *context);
 int cmd_top(struct cli_context *context);
+int cmd_tail(struct cli_context *context);
 int cmd_doctor(struct cli_context *context);
 int cmd_check(struct cli_context *context);
 int cmd_send(struct cli_context *context);

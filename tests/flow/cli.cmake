@@ -30,4 +30,6 @@ if(TARGET holdfast_tool)
         $<TARGET_FILE:holdfast_tool> $<TARGET_FILE:cli_shop>)
     hf_test(cli_alarms flow 120 sh ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/cli_alarms.sh
         $<TARGET_FILE:holdfast_tool> $<TARGET_FILE:cli_shop>)
+    hf_test(cli_tail flow 120 sh ${CMAKE_CURRENT_SOURCE_DIR}/tests/flow/cli_tail.sh
+        $<TARGET_FILE:holdfast_tool> $<TARGET_FILE:cli_shop>)
 endif()
