@@ -49,10 +49,10 @@ salvage 0 sound "Nothing is missing"
 old=$(tail -1 ids | tr -dc 0-9) id=$(hf send -d new nobody/1 '{}' --plain | tr -dc 0-9)
 [ "$id" -gt "$old" ] || die "id $id after $old"
 
-# Page after page, twenty of them; what was not there comes back nowhere.
+# Page after page, some forty of them, live or not; what was not there comes back nowhere.
 size=$(wc -c <sound/data.mdb)
 page=4096 whole=0 partly=0 n=2
-step=$((size / page / 20 + 1))
+step=$((size / page / 40 + 1))
 while [ $n -lt $((size / page)) ]; do
     rm -rf hurt && cp -r sound hurt
     head -c 400 /dev/zero | tr '\0' '\356' |
@@ -72,7 +72,7 @@ while [ $n -lt $((size / page)) ]; do
     fi
     n=$((n + step))
 done
-[ $partly -gt 2 ] || die "of $((whole + partly)) damaged pages only $partly were missed"
+[ $partly -gt 0 ] || die "of $((whole + partly)) damaged pages only $partly were missed"
 
 # One root, both roots, a file cut short, no marker, no file.
 rm -rf hurt && cp -r sound hurt
