@@ -94,9 +94,10 @@ static int stand_up(hf_test *t)
 {
     if (!t->engine)
         return start(t);
-    if (atomic_load(&t->engine->phase) != HF_STOPPED || !atomic_load(&t->kit.down))
-        return hf_engine_check(t->engine);
-    int err = hf_close(t->engine, PATIENCE_MS);
+    int err = hf_engine_check(t->engine);
+    if (err != HF_EUNKNOWN || !atomic_load(&t->kit.down))
+        return err;
+    err = hf_close(t->engine, PATIENCE_MS);
     if (err)
         return err;
     t->engine = NULL;

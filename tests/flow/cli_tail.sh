@@ -114,7 +114,7 @@ grep -q '^],"next":[0-9]*}' out || fail "no end of the document"
 
 # More than one answer holds: nothing twice, nothing left out.
 "$tool" pause order/5 -q >/dev/null
-first=$("$tool" send order/5 --kind many --count 2500 --plain | head -n 1 | cut -f 1)
+"$tool" send order/5 --kind many --count 2500 -q >/dev/null
 follow --plain --where 'actor = order/5 and kind = many and status = done'
 touch store.mended
 "$tool" resume order/5 -q >/dev/null
@@ -159,4 +159,4 @@ exits 3 tail --after 0 --where 'strikes = 0'
 cp -r store copy
 exits 0 tail -d copy --after "$again" --plain
 test "$(cut -f 2 out | tr '\n' ' ')" = 'done ' || fail "a copy: $(cat out)"
-echo "cli_tail: ok ($first)"
+echo "cli_tail: ok"
