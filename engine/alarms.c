@@ -316,13 +316,14 @@ void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine)
 {
     hf_alarms *a = shard->alarms;
     pthread_mutex_lock(&a->lock);
+    uint64_t unseen = mine > a->below ? mine : a->below; /* those below were noted before */
     while (a->first && a->first->position < folded)
         cool(a, a->first);
     a->below = folded;
     settle_spent(shard);
     forget_words(a, shard->folded_batch);
     if (mine < folded) {
-        note_lost(shard, mine, folded);
+        note_lost(shard, unseen, folded);
         a->used = a->far = true;
         settle_staged(shard);
     }

@@ -16,6 +16,7 @@
 #include "engine/flush.h"
 #include "engine/letter.h"
 #include "engine/limit.h"
+#include "engine/timebase.h"
 
 #include "recovery/change.h"
 
@@ -46,6 +47,11 @@ static const char *type_name(void *user, uint32_t number)
 {
     const hf_types *types = &((facts *)user)->engine->types;
     return number < types->count ? types->kinds[number].is.name : NULL;
+}
+
+static uint64_t engine_time(void *user)
+{
+    return hf_timebase_now(((facts *)user)->engine);
 }
 
 static bool defines(void *user, const char *address, size_t len)
@@ -546,7 +552,7 @@ int hf_answer(void *user, bool change, const char *name, hf_bytes arguments, hf_
         return err;
     hf_living living = { .user = &f, .type = type_name, .defines = defines, .runs = runs,
                          .resident = resident, .suspect = suspect, .note = note,
-                         .full = full, .history = history, .limit = limit,
+                         .now = engine_time, .full = full, .history = history, .limit = limit,
                          .stats = put_stats };
     hf_inquiry inquiry = { .disk = engine->disk, .living = &living, .source = "engine",
                            .pid = (uint64_t)getpid(), .uid = hf_control_uid(to),

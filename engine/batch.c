@@ -68,12 +68,32 @@ static hf_batch *make(hf_engine *engine)
     return b;
 }
 
+/* Empty again, memory kept. */
+static void clear(hf_batch *b)
+{
+    for (uint32_t i = 0; i <= b->shards; i++)
+        hf_segment_cut(&b->segments[i], (hf_batch_mark){ 0 });
+    if (b->note_count)
+        hf_dedupe_cut(b, 0);
+    b->decided = 0;
+    b->signature = hf_view(NULL, 0);
+    b->more = NULL;
+    b->refusal = HF_OK;
+    b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
+    b->fired = 0;
+    b->next = NULL;
+    b->settled = NULL;
+    b->owner = NULL;
+    b->end = b->sequence = b->ask = b->reply_bytes = 0;
+    b->rides = b->outside = b->waited = false;
+}
+
 hf_batch *hf_batch_new(hf_engine *engine)
 {
     hf_batch *b = take(&engine->shelf);
     if (!b)
         return make(engine);
-    hf_batch_clear(b);
+    clear(b);
     return b;
 }
 
@@ -105,25 +125,6 @@ void hf_batch_free(hf_batch *b)
     pthread_mutex_unlock(&shelf->lock);
     if (!keep)
         destroy(b);
-}
-
-void hf_batch_clear(hf_batch *b)
-{
-    for (uint32_t i = 0; i <= b->shards; i++)
-        hf_segment_cut(&b->segments[i], (hf_batch_mark){ 0 });
-    if (b->note_count)
-        hf_dedupe_cut(b, 0);
-    b->decided = 0;
-    b->signature = hf_view(NULL, 0);
-    b->more = NULL;
-    b->refusal = HF_OK;
-    b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
-    b->fired = 0;
-    b->next = NULL;
-    b->settled = NULL;
-    b->owner = NULL;
-    b->end = b->sequence = b->ask = b->reply_bytes = 0;
-    b->rides = b->outside = b->waited = false;
 }
 
 int hf_batch_done(hf_batch *b, uint64_t place)

@@ -61,7 +61,6 @@ void hf_shelf_done(hf_shelf *shelf);
 /* An empty one, from the engine's shelf if it can be; NULL: out of memory. */
 hf_batch *hf_batch_new(hf_engine *engine);
 void      hf_batch_free(hf_batch *batch); /* back on the shelf; NULL is fine */
-void      hf_batch_clear(hf_batch *batch); /* empty again, memory kept */
 
 /* Put it at the end of a list. */
 static inline void hf_batch_enlist(hf_batch ***end, hf_batch *batch)

@@ -10,8 +10,8 @@
 #include "engine/dedupe.h"
 
 #include "engine/engine.h"
+#include "engine/timebase.h"
 
-#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/memory.h"
 
@@ -71,21 +71,6 @@ void hf_dedupe_done(hf_engine *engine)
 
 /* ---- Letters */
 
-int hf_dedupe_letter(const hf_letter *letter, hf_entry *e)
-{
-    size_t len = strnlen(letter->dedupe, HF_NAME_MAX + 1);
-    if (!len || len > HF_NAME_MAX)
-        return hf_error(HF_EINVAL, ".dedupe is an id of 1 to %d bytes", HF_NAME_MAX);
-    if (letter->join)
-        return hf_error(HF_EINVAL, ".dedupe does not go with .join: what was taken before "
-                                   "does not end again");
-    if (letter->to[0] == '@')
-        return hf_error(HF_EINVAL, ".dedupe is for one actor, not for a topic");
-    e->dedupe = letter->dedupe;
-    e->dedupe_len = (uint32_t)len;
-    return HF_OK;
-}
-
 static hf_dedupe_row *make_row(const hf_entry *m)
 {
     hf_key key;
@@ -127,62 +112,6 @@ int hf_dedupe_note_send(hf_batch *batch, const hf_entry *send, uint32_t shard, u
         return hf_error(HF_ENOMEM, "a letter to %s", send->to);
     *note = (hf_dedupe_note){ .row = row, .shard = shard, .index = s->count - 1, .letter = letter,
                               .offset = s->len - (uint32_t)hf_entry_size(send) };
-    batch->note_count++;
-    return HF_OK;
-}
-
-/* The PUT that says what came of a message. */
-static int stage_end(hf_batch *batch, const hf_entry *m, const hf_taken *taken)
-{
-    size_t len = HF_TAKEN_SIZE + taken->reply.len;
-    uint8_t *value = hf_mem_alloc(len);
-    if (!value)
-        return hf_error(HF_ENOMEM, "a reply of %s", m->to);
-    hf_taken_encode(taken, value);
-    hf_entry e = { .op = HF_OP_PUT, .flags = HF_ENTRY_DEDUPE, .to = m->to, .to_len = m->to_len,
-                   .hash = m->hash, .name = m->dedupe, .name_len = (uint8_t)m->dedupe_len,
-                   .data = hf_view(value, len), .error = "", .from = "", .answer = "",
-                   .dedupe = "" };
-    int err = hf_segment_add(hf_batch_facts(batch), &e);
-    hf_mem_free(value);
-    return err;
-}
-
-static int copy_reply(hf_dedupe_row *row, hf_bytes reply)
-{
-    row->reply = hf_mem_alloc(reply.len + 1);
-    if (!row->reply)
-        return HF_ENOMEM;
-    if (reply.len)
-        memcpy(row->reply, reply.data, reply.len);
-    row->taken.reply = hf_view(row->reply, reply.len);
-    return HF_OK;
-}
-
-int hf_dedupe_note_end(hf_batch *batch, const hf_entry *m, hf_taken_outcome outcome,
-                       hf_bytes reply)
-{
-    hf_dedupe_note *note;
-    if (reply.len > HF_TAKEN_REPLY_MAX) {
-        outcome = HF_TAKEN_TOOBIG;
-        reply = hf_view(NULL, 0);
-    }
-    int err = add_note(batch, &note);
-    hf_dedupe_row *row = err ? NULL : make_row(m);
-    if (!row)
-        return hf_error(HF_ENOMEM, "a reply of %s", m->to);
-    row->taken.id = m->id;
-    row->taken.time_ms = m->sent;
-    row->taken.outcome = (uint8_t)outcome;
-    err = copy_reply(row, reply);
-    if (!err)
-        err = stage_end(batch, m, &row->taken);
-    if (err) {
-        free_row(row);
-        return hf_error(HF_ENOMEM, "a reply of %s", m->to);
-    }
-    *note = (hf_dedupe_note){ .row = row, .shard = batch->shards, .reply = true,
-                              .index = hf_batch_facts(batch)->count - 1 };
     batch->note_count++;
     return HF_OK;
 }
@@ -286,11 +215,7 @@ static int look_at_table(decision *by, const hf_dedupe_row *row, hf_taken *taken
         by->tables.hint = &d->near;
     }
     int err = hf_overlay_get(&by->tables, HF_IN_DEDUPE, hf_view(row->key, row->key_len), &payload);
-    if (err)
-        return err;
-    if (payload.len < 8)
-        return hf_error(HF_ECORRUPT, "what was taken under a word is cut short");
-    return hf_taken_decode(hf_view((const uint8_t *)payload.data + 8, payload.len - 8), taken);
+    return err ? err : hf_taken_of_row(payload, taken);
 }
 
 /* Who has the word now? HF_ENOTFOUND: nobody. *first: in the map. */
@@ -415,7 +340,7 @@ int hf_dedupe_gather(hf_engine *engine, hf_batch *turns, hf_batch **outside, hf_
     *refused = NULL;
     if (!any_notes(turns) && !any_notes(*outside))
         return HF_OK;
-    by.now_ms = hf_clock_wall_ms();
+    by.now_ms = hf_timebase_now(engine);
     pthread_mutex_lock(&engine->dedupe.lock);
     forget_folded(&engine->dedupe, hf_log_folded(engine->log));
     pthread_mutex_unlock(&engine->dedupe.lock);
@@ -548,11 +473,7 @@ static int find_in_table(hf_engine *engine, const hf_dedupe_row *row, hf_taken *
         return err;
     tables.facts = hf_log_past(engine->log);
     err = hf_overlay_get(&tables, HF_IN_DEDUPE, hf_view(row->key, row->key_len), &payload);
-    if (!err && payload.len < 8)
-        err = hf_error(HF_ECORRUPT, "what was taken under a word is cut short");
-    if (!err)
-        err = hf_taken_decode(hf_view((const uint8_t *)payload.data + 8, payload.len - 8), taken);
-    if (!err)
+    if (!err && !(err = hf_taken_of_row(payload, taken)))
         err = copy_out(taken, reply);
     hf_txn_abort(tables.txn);
     hf_rowbuf_done(&buf);
@@ -567,7 +488,7 @@ int hf_dedupe_find(hf_engine *engine, const char *to, size_t to_len, const char 
                    .dedupe_len = (uint32_t)strlen(word),
                    .hash = hf_address_hash(engine->seed, to, to_len) };
     hf_dedupe_row *row = make_row(&m);
-    uint64_t now_ms = hf_clock_wall_ms();
+    uint64_t now_ms = hf_timebase_now(engine);
     int err = row ? HF_OK : hf_error(HF_ENOMEM, "a word");
     *reply = NULL;
     if (err)
@@ -590,4 +511,84 @@ int hf_dedupe_find(hf_engine *engine, const char *to, size_t to_len, const char 
         *reply = NULL;
     }
     return err;
+}
+
+/* ---- What came of a letter */
+
+/* The PUT that says what came of a message. */
+static int stage_end(hf_batch *batch, const hf_entry *m, const hf_taken *taken)
+{
+    size_t len = HF_TAKEN_SIZE + taken->reply.len;
+    uint8_t *value = hf_mem_alloc(len);
+    if (!value)
+        return hf_error(HF_ENOMEM, "a reply of %s", m->to);
+    hf_taken_encode(taken, value);
+    hf_entry e = { .op = HF_OP_PUT, .flags = HF_ENTRY_DEDUPE, .to = m->to, .to_len = m->to_len,
+                   .hash = m->hash, .name = m->dedupe, .name_len = (uint8_t)m->dedupe_len,
+                   .data = hf_view(value, len), .error = "", .from = "", .answer = "",
+                   .dedupe = "" };
+    int err = hf_segment_add(hf_batch_facts(batch), &e);
+    hf_mem_free(value);
+    return err;
+}
+
+static int copy_reply(hf_dedupe_row *row, hf_bytes reply)
+{
+    row->reply = hf_mem_alloc(reply.len + 1);
+    if (!row->reply)
+        return HF_ENOMEM;
+    if (reply.len)
+        memcpy(row->reply, reply.data, reply.len);
+    row->taken.reply = hf_view(row->reply, reply.len);
+    return HF_OK;
+}
+
+/* When the message's word was taken; when it was sent by the wall clock is of no use, which
+ * somebody may have set since. */
+static uint64_t taken_at(hf_engine *engine, const hf_dedupe_row *row, const hf_entry *m)
+{
+    hf_dedupe *d = &engine->dedupe;
+    hf_taken first = { .id = 0 };
+    uint8_t *reply = NULL;
+    uint64_t now_ms = hf_timebase_now(engine);
+    pthread_mutex_lock(&d->lock);
+    const hf_dedupe_row *known = find_row(d, row->hash, row->key, row->key_len);
+    if (known)
+        first = (hf_taken){ .id = known->taken.id, .time_ms = known->taken.time_ms };
+    pthread_mutex_unlock(&d->lock);
+    bool here = known && (!first.id || first.id == m->id);
+    if (!here && !find_in_table(engine, row, &first, &reply))
+        here = first.id == m->id;
+    hf_mem_free(reply);
+    if (here)
+        return first.time_ms;
+    return m->sent < now_ms ? m->sent : now_ms; /* it is over, most likely */
+}
+
+int hf_dedupe_note_end(hf_batch *batch, const hf_entry *m, hf_taken_outcome outcome,
+                       hf_bytes reply)
+{
+    hf_dedupe_note *note;
+    if (reply.len > HF_TAKEN_REPLY_MAX) {
+        outcome = HF_TAKEN_TOOBIG;
+        reply = hf_view(NULL, 0);
+    }
+    int err = add_note(batch, &note);
+    hf_dedupe_row *row = err ? NULL : make_row(m);
+    if (!row)
+        return hf_error(HF_ENOMEM, "a reply of %s", m->to);
+    row->taken.id = m->id;
+    row->taken.time_ms = taken_at(batch->engine, row, m);
+    row->taken.outcome = (uint8_t)outcome;
+    err = copy_reply(row, reply);
+    if (!err)
+        err = stage_end(batch, m, &row->taken);
+    if (err) {
+        free_row(row);
+        return hf_error(HF_ENOMEM, "a reply of %s", m->to);
+    }
+    *note = (hf_dedupe_note){ .row = row, .shard = batch->shards, .reply = true,
+                              .index = hf_batch_facts(batch)->count - 1 };
+    batch->note_count++;
+    return HF_OK;
 }

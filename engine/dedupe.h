@@ -37,7 +37,7 @@ typedef struct hf_dedupe {
     bool            ready;
     /* the loop's: rows that are over */
     hf_key          swept;     /* goes on behind it; empty: from the start */
-    uint64_t        sweep_at;  /* Unix ms: no row is over before */
+    uint64_t        sweep_at;  /* engine time: no row is over before */
     uint64_t        eldest;    /* of this walk */
     _Atomic uint64_t dropped_end; /* what was dropped lies below this position */
     hf_rowbuf       sweep_buf;
@@ -45,9 +45,6 @@ typedef struct hf_dedupe {
 
 int  hf_dedupe_init(hf_engine *engine);
 void hf_dedupe_done(hf_engine *engine);
-
-/* Check .dedupe and fill it into the entry: HF_EINVAL. */
-int  hf_dedupe_letter(const hf_letter *letter, hf_entry *entry);
 
 /* The SEND was just added to the batch's segment `shard`, as the `letter`th of its call.
  * HF_ENOMEM. */

@@ -6,8 +6,8 @@
  * over and the fold has come past what the last one dropped. Fails for want of memory
  * or room: tried again. The loop's thread. */
 #include "engine/engine.h"
+#include "engine/timebase.h"
 
-#include "storage/clock.h"
 #include "storage/error.h"
 
 enum { ROWS_MIN = 256, ROWS_MAX = 64 << 10, TICKS_A_PASS = 4096, PAUSE_MS = 60000 };
@@ -46,8 +46,7 @@ static int see_row(void *user, hf_bytes key, hf_bytes payload)
     int err = HF_OK;
     if (!by->left--)
         return FULL;
-    if (payload.len < 8
-        || hf_taken_decode(hf_view((const uint8_t *)payload.data + 8, payload.len - 8), &taken))
+    if (hf_taken_of_row(payload, &taken))
         return HF_ECORRUPT;
     if (hf_taken_is_over(taken.time_ms, by->now_ms))
         err = drop_row(by, key, &taken);
@@ -102,7 +101,7 @@ static int look(hf_engine *engine, sweep *by)
 void hf_dedupe_sweep(hf_engine *engine)
 {
     hf_dedupe *d = &engine->dedupe;
-    sweep by = { .d = d, .now_ms = hf_clock_wall_ms() };
+    sweep by = { .d = d, .now_ms = hf_timebase_now(engine) };
     bool begins = !d->swept.len;
     if (by.now_ms < d->sweep_at || atomic_load(&engine->phase) != HF_LIVE
         || atomic_load_explicit(&engine->tight, memory_order_relaxed)

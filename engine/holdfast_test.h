@@ -60,6 +60,11 @@ HF_API int hf_test_crash(hf_test *test);
 typedef enum hf_test_moment { HF_TEST_BEFORE, HF_TEST_AFTER } hf_test_moment;
 HF_API int hf_test_crash_at(hf_test *test, uint32_t commits, hf_test_moment moment);
 
+/* How long the calls here wait for turns in real time, instead of 20 seconds, before they
+ * answer HF_ETIMEDOUT: less where a test is to fail soon, more under a slow tool. HF_NEVER:
+ * for ever; HF_EINVAL: 0. */
+HF_API int hf_test_patience(hf_test *test, uint32_t ms);
+
 /* How often it crashed, and was opened again. */
 HF_API uint32_t hf_test_crashes(const hf_test *test);
 

@@ -41,6 +41,7 @@ struct hf_test {
     char            *folder, *path;
     uint32_t         crashes;
     bool             closing;
+    uint32_t         patience_ms; /* real time */
     _Atomic uint64_t flows;   /* since then time does, real ns; 0: it stands still */
     _Atomic uint64_t ahead;   /* how far it was moved, ns */
 };
@@ -97,7 +98,7 @@ static int stand_up(hf_test *t)
     int err = hf_engine_check(t->engine);
     if (err != HF_EUNKNOWN || !atomic_load(&t->kit.down))
         return err;
-    err = hf_close(t->engine, PATIENCE_MS);
+    err = hf_close(t->engine, t->patience_ms);
     if (err)
         return err;
     t->engine = NULL;
@@ -117,7 +118,7 @@ static int settle(hf_test *t, uint64_t *next_ns)
             return HF_OK;
         if (atomic_load(&t->engine->tight))
             jump(t, mono_ns(t) + TIGHT_NS); /* whether there is room again is looked up from time to time */
-        if (hf_clock_real_ns() - began > PATIENCE_MS * MS)
+        if (t->patience_ms != HF_NEVER && hf_clock_real_ns() - began > t->patience_ms * MS)
             return hf_error(HF_ETIMEDOUT, "it does not come to rest; %" PRIu64 " messages wait",
                             atomic_load(&t->engine->count.waiting));
         hf_journal_kick(t->engine);
@@ -188,6 +189,15 @@ int hf_test_crash_at(hf_test *t, uint32_t commits, hf_test_moment moment)
         return hf_error(HF_EINVAL, "a crash is before a commit or after it");
     atomic_store(&t->kit.plan,
                  commits ? (uint64_t)commits * 2 + (moment == HF_TEST_AFTER ? 1 : 0) : 0);
+    return HF_OK;
+}
+
+int hf_test_patience(hf_test *t, uint32_t ms)
+{
+    hf_error_clear();
+    if (!t || !ms)
+        return hf_error(HF_EINVAL, t ? "no patience at all" : "no test");
+    t->patience_ms = ms;
     return HF_OK;
 }
 
@@ -294,6 +304,7 @@ int hf_test_open(hf_test **out, const hf_options *options)
     if (!err)
         err = make_folder(t);
     if (!err) {
+        t->patience_ms = PATIENCE_MS;
         hf_outcome_exact(true);
         hf_clock_use(&(hf_clock){ .wall_ms = wall_ms, .mono_ns = mono_ns, .user = t });
         *out = t;
@@ -318,7 +329,7 @@ int hf_test_close(hf_test *t)
     if (!t->closing) /* what is written elsewhere, too, may need some time for that */
         atomic_store(&t->flows, hf_clock_real_ns());
     t->closing = true;
-    err = hf_close(t->engine, PATIENCE_MS);
+    err = hf_close(t->engine, t->patience_ms);
     if (!err)
         done(t);
     return err;

@@ -255,7 +255,9 @@ bool hf_conflate_fold(hf_shard *shard, hf_mailbox *box, uint64_t folded, bool ov
             heap_down(c, c->heap[i]);
     if (dropped)
         c->unlooked = true;
-    if (!c->unlooked && !overtaken && c->looked + 1 < folded)
+    /* Rows that nobody paged in yet, or asked for, are still to be looked at. */
+    bool paged = !overtaken && !box->actor->rows && box->actor->checked == shard->spills;
+    if (!c->unlooked && paged && c->looked + 1 < folded)
         c->looked = folded - 1;
     hf_endset_trim(&c->ends, c->looked, shard->folded_batch);
     return dropped;

@@ -60,20 +60,20 @@ uint32_t hf_letters_below(const hf_letters *l, uint64_t place)
     return low;
 }
 
-void hf_letters_cut(hf_letters *l, uint32_t count)
-{
-    l->first = (l->first + count) & (l->slots - 1);
-    l->count -= count;
-    if (!l->count)
-        hf_letters_free(l);
-}
-
-void hf_letters_free(hf_letters *l)
+static void free_letters(hf_letters *l)
 {
     while (l->count)
         hf_letters_pop(l);
     hf_mem_free(l->items);
     memset(l, 0, sizeof *l);
+}
+
+void hf_letters_cut(hf_letters *l, uint32_t count)
+{
+    l->first = (l->first + count) & (l->slots - 1);
+    l->count -= count;
+    if (!l->count)
+        free_letters(l);
 }
 
 void hf_page_drop(hf_page *page)
@@ -99,8 +99,8 @@ void hf_mailbox_free(hf_mailbox *box)
         hf_parcel_free(box->parcels);
         box->parcels = next;
     }
-    hf_letters_free(&box->paged);
-    hf_letters_free(&box->letters);
+    free_letters(&box->paged);
+    free_letters(&box->letters);
     hf_conflate_free(box);
     hf_mem_free(box->urgent);
     hf_mem_free(box);

@@ -34,9 +34,8 @@ typedef struct hf_letters {
 } hf_letters;
 
 typedef enum hf_parcel_now {
-    HF_PARCEL_RESTS,   /* waits for its time: a retry, a snooze, a strike */
-    HF_PARCEL_RUNS,    /* in a handler, or between HF_PENDING and hf_finish */
-    HF_PARCEL_COMMITS, /* its turn ended; the batch that says so is on its way */
+    HF_PARCEL_RESTS, /* waits for its time: a retry, a snooze, a strike */
+    HF_PARCEL_RUNS,  /* in a handler, or between HF_PENDING and hf_finish */
 } hf_parcel_now;
 
 /* How the turn of a parcel on a pool ended. */
@@ -108,7 +107,6 @@ void  hf_letters_pop(hf_letters *letters);
 /* How many lie below that place; and without these, which have no pages. */
 uint32_t hf_letters_below(const hf_letters *letters, uint64_t place);
 void  hf_letters_cut(hf_letters *letters, uint32_t count);
-void  hf_letters_free(hf_letters *letters);
 void  hf_page_drop(hf_page *page); /* one use less; NULL is fine */
 
 hf_mailbox *hf_mailbox_new(hf_actor *actor);

@@ -56,14 +56,8 @@ void hf_rate_release(hf_rate *r)
     r->reserved--;
 }
 
-void hf_rate_begin(hf_rate *r, uint64_t now_ns)
-{
-    hf_rate_release(r);
-    forget_old(r, now_ns);
-    hf_rate_assume(r, 1, now_ns);
-}
-
-void hf_rate_assume(hf_rate *r, uint32_t count, uint64_t at_ns)
+/* As if so many had begun then. */
+static void assume(hf_rate *r, uint32_t count, uint64_t at_ns)
 {
     uint32_t last = (r->first + r->used - 1) % HF_RATE_SLOTS;
     if (r->used && (at_ns - r->slots[last].first < r->slice_ns || r->used == HF_RATE_SLOTS)) {
@@ -75,6 +69,13 @@ void hf_rate_assume(hf_rate *r, uint32_t count, uint64_t at_ns)
         r->slots[last].count = count;
     }
     r->begun += count;
+}
+
+void hf_rate_begin(hf_rate *r, uint64_t now_ns)
+{
+    hf_rate_release(r);
+    forget_old(r, now_ns);
+    assume(r, 1, now_ns);
 }
 
 /* ---- What the store keeps */
@@ -112,6 +113,6 @@ int hf_rate_get(hf_rate *r, hf_bytes row, uint64_t now_ns, uint64_t now_ms, bool
     /* The wall clock may have been set back meanwhile. */
     uint64_t ago = (at + 1 < now_ms ? now_ms - at - 1 : 0) * NS_A_MS;
     if (begun && ago < r->window_ns)
-        hf_rate_assume(r, begun, now_ns > ago ? now_ns - ago : 0);
+        assume(r, begun, now_ns > ago ? now_ns - ago : 0);
     return HF_OK;
 }

@@ -32,8 +32,6 @@ uint64_t hf_rate_next(const hf_rate *rate, uint64_t now_ns);
 void hf_rate_reserve(hf_rate *rate);
 void hf_rate_release(hf_rate *rate); /* it did not begin */
 void hf_rate_begin(hf_rate *rate, uint64_t now_ns); /* one that is reserved */
-/* As if so many had begun then. */
-void hf_rate_assume(hf_rate *rate, uint32_t count, uint64_t at_ns);
 
 /* What the store keeps: version(1) closed(1) 0(2) begun(4) the last at, Unix ms(8). While
  * an engine has the store it says only that: after a crash nobody knows what began last.

@@ -34,6 +34,21 @@ static int check_address(const hf_engine *engine, const hf_letter *letter, size_
     return HF_OK;
 }
 
+static int read_word(const hf_letter *letter, hf_entry *e)
+{
+    size_t len = strnlen(letter->dedupe, HF_NAME_MAX + 1);
+    if (!len || len > HF_NAME_MAX)
+        return hf_error(HF_EINVAL, ".dedupe is an id of 1 to %d bytes", HF_NAME_MAX);
+    if (letter->join)
+        return hf_error(HF_EINVAL, ".dedupe does not go with .join: what was taken before "
+                                   "does not end again");
+    if (letter->to[0] == '@')
+        return hf_error(HF_EINVAL, ".dedupe is for one actor, not for a topic");
+    e->dedupe = letter->dedupe;
+    e->dedupe_len = (uint32_t)len;
+    return HF_OK;
+}
+
 int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entry *e)
 {
     size_t kind_len = letter->kind ? strnlen(letter->kind, HF_NAME_MAX + 1) : 0;
@@ -62,7 +77,7 @@ int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entr
         && hf_timebase_letter(engine, letter, e))
         return HF_EINVAL;
     int err = letter->answer || letter->about ? hf_ask_letter(letter, e) : HF_OK;
-    return !err && letter->dedupe ? hf_dedupe_letter(letter, e) : err;
+    return !err && letter->dedupe ? read_word(letter, e) : err;
 }
 
 int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *e, uint32_t *shard)

@@ -12,6 +12,7 @@ typedef struct schedule_list {
     hf_actor_schedules *schedules;
     hf_key              shelf;
     uint64_t            limit;
+    const hf_scan      *scan;
 } schedule_list;
 
 static int meet_schedule(void *user, hf_bytes key, hf_bytes payload)
@@ -28,23 +29,24 @@ static int meet_schedule(void *user, hf_bytes key, hf_bytes payload)
     hf_out *out = &l->schedules->out;
     hf_out_map(out, NULL);
     hf_out_text(out, "name", hf_view((const uint8_t *)key.data + before, key.len - before));
-    hf_out_text(out, "schedule", hf_str((const char *)at + FIELDS));
-    hf_out_uint(out, "due", hf_get64(at + 8));
+    const char *words = (const char *)at + FIELDS;
+    hf_out_text(out, "schedule", hf_str(words));
+    hf_out_uint(out, "due", hf_scan_told(l->scan, hf_get64(at + 8), strncmp(words, "every", 5) != 0));
     hf_out_uint(out, "missed", hf_get32(at));
     hf_out_end(out);
     l->schedules->told++;
     return out->err;
 }
 
-int hf_actor_schedules_read(hf_actor_schedules *schedules, hf_view_of *view, const char *actor,
+int hf_actor_schedules_read(hf_actor_schedules *schedules, const hf_scan *scan, const char *actor,
                             uint64_t limit)
 {
-    schedule_list l = { .schedules = schedules, .limit = limit };
+    schedule_list l = { .schedules = schedules, .limit = limit, .scan = scan };
     size_t len = strlen(actor);
-    hf_key_actor(&l.shelf, actor, len, hf_address_hash(hf_view_seed(view), actor, len));
+    hf_key_actor(&l.shelf, actor, len, hf_address_hash(hf_view_seed(scan->view), actor, len));
     l.shelf.bytes[l.shelf.len++] = 0;
     l.shelf.bytes[l.shelf.len++] = HF_SHELF_SCHEDULE;
-    int err = hf_view_walk(view, HF_IN_ROWS, hf_key_bytes(&l.shelf), meet_schedule, &l);
+    int err = hf_view_walk(scan->view, HF_IN_ROWS, hf_key_bytes(&l.shelf), meet_schedule, &l);
     return err == STOP ? HF_OK : err;
 }
 

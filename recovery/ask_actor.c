@@ -120,7 +120,7 @@ static int meet_alarm(void *user, hf_bytes key, hf_bytes payload)
     const char *name = (const char *)key.data + actor.len;
     size_t name_len = key.len - actor.len - 1;
     int err = hf_fate_alarm(payload, &due, &generation);
-    due &= ~HF_DUE_BY_WALL;
+    due = hf_scan_told(&l->scan, due & ~HF_DUE_BY_WALL, (due & HF_DUE_BY_WALL) != 0);
     bool ours = name_len && (uint8_t)name[1] < 0x20; /* behind a schedule */
     if (err || !due || ours || name[0] != 0 || name_len > HF_NAME_MAX) /* went off: see the inbox */
         return err;
@@ -175,7 +175,7 @@ static int look(life *l)
     if (!err)
         err = find_damage(l, hf_actor_topics_read(&l->topics, l->scan.view, l->actor, l->limit));
     if (!err)
-        err = find_damage(l, hf_actor_schedules_read(&l->schedules, l->scan.view, l->actor,
+        err = find_damage(l, hf_actor_schedules_read(&l->schedules, &l->scan, l->actor,
                                                      l->limit));
     if (!err && !(err = hf_view_state(l->scan.view, l->actor, &l->state, &l->position)))
         err = hf_actor_flush_read(l->scan.view, l->actor, l->position, &l->flushes, &l->dirty);

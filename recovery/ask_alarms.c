@@ -95,7 +95,7 @@ static int read_setting(due_page *p, const hf_key *key, hf_entry *e, bool *is)
     if (!hf_entry_decode((const uint8_t *)payload.data + 16, payload.len - 16, e))
         return hf_error(HF_ECORRUPT, "an alarm can't be read");
     e->id = hf_due_is_letter(e) ? generation : 0;
-    e->due = due & ~HF_DUE_BY_WALL;
+    e->due = hf_scan_told(&p->scan, due & ~HF_DUE_BY_WALL, (due & HF_DUE_BY_WALL) != 0);
     *is = e->id || !e->name_len || (uint8_t)e->name[0] >= 0x20 || e->name[0] == NAME_SCHEDULE;
     return HF_OK;
 }
@@ -271,7 +271,7 @@ static int tell(due_page *p, const pending *one)
     memcpy(actor, e.to, e.to_len + 1u);
     memcpy(name, e.name + comes_round, e.name_len + 1u - comes_round);
     hf_out_map(out, NULL);
-    hf_out_time(out, "due", one->due);
+    hf_out_time(out, "due", hf_scan_told(&p->scan, one->due, one->wall));
     hf_out_text(out, "actor", hf_str(actor));
     hf_out_text(out, "type", hf_view(actor, hf_address_type_len(actor, strlen(actor))));
     hf_out_text(out, "what", hf_str(e.id ? "message" : comes_round ? "schedule" : "alarm"));

@@ -4,6 +4,7 @@
  * sort, tell the biggest. Memory grows with the groups, not with the messages.
  * Any thread. */
 #include "recovery/arguments.h"
+#include "recovery/crew.h"
 #include "recovery/tallies.h"
 
 #include "storage/error.h"
@@ -190,13 +191,40 @@ static int which(const hf_argument *a, by *which)
     return hf_error(HF_EINVAL, "ls: `by` is types, actors or errors");
 }
 
+/* For another thread. Which actors have dead or delayed messages was seen before. */
+static void begin_anew(void *user)
+{
+    listing *l = user;
+    hf_tallies seen = l->tallies;
+    l->tallies = (hf_tallies){ .seen = seen.seen, .seen_count = seen.seen_count,
+                               .seen_mask = seen.seen_mask };
+    l->last = NULL;
+}
+
+static int take_over(void *user, void *other)
+{
+    listing *l = user, *o = other;
+    int err = l ? hf_tallies_merge(&l->tallies, &o->tallies) : HF_OK;
+    if (l)
+        l->last = NULL; /* it may have moved */
+    o->tallies.seen = NULL; /* lent */
+    hf_tallies_done(&o->tallies);
+    return err;
+}
+
+static const hf_crew crew = { sizeof(listing), begin_anew, take_over };
+
 static int list(hf_inquiry *inquiry, listing *l, hf_where *where)
 {
     int err = hf_scan_open(&l->scan, inquiry);
     if (err)
         return err;
     l->scan.where = where;
-    l->scan.plain = where ? NULL : count_plain;
+    if (!where) {
+        l->scan.plain = count_plain;
+        l->scan.keyless = true;
+        l->scan.crew = &crew;
+    }
     err = hf_scan_all(&l->scan, count, l);
     if (!err && l->by == BY_TYPES && !where)
         err = add_empty_types(l);

@@ -5,6 +5,7 @@
  * in bytes. Happy path: walk, sort, tell, and say where the next page begins.
  * Any thread. */
 #include "recovery/arguments.h"
+#include "recovery/crew.h"
 #include "recovery/life.h"
 #include "recovery/message_key.h"
 #include "recovery/pen.h"
@@ -30,6 +31,9 @@ typedef struct page {
     size_t   bytes;
     uint64_t after, matched;
     bool     bodies;
+    hf_status status; /* plain: only these count; HF_DONE: all */
+    bool     brief;   /* they come by id: what is behind the page is not looked at */
+    bool     more;    /* brief: there is something */
 } page;
 
 static void swap(page *p, size_t a, size_t b)
@@ -92,6 +96,10 @@ static int keep(void *user, const hf_sight *s)
         return HF_OK;
     p->matched++;
     bool full = p->count >= p->limit || p->bytes >= PAGE_BYTES;
+    if (p->brief && full) {
+        p->more = true;
+        return HF_SCAN_STOP;
+    }
     if (!p->limit || (full && p->count && s->msg.id > p->heap[0].id))
         return HF_OK;
     hf_out_map(out, NULL);
@@ -103,6 +111,50 @@ static int keep(void *user, const hf_sight *s)
         drop_highest(p);
     return err;
 }
+
+/* Most of a backlog is behind the page: counted, and not looked at any closer. */
+static bool pass(void *user, const hf_standing *actor, hf_status status, uint64_t id,
+                 uint64_t sent)
+{
+    page *p = user;
+    (void)actor;
+    (void)sent;
+    if (id <= p->after || (p->status != HF_DONE && status != p->status))
+        return true;
+    bool full = !p->limit || p->count >= p->limit || p->bytes >= PAGE_BYTES;
+    if (!full || (p->count && id < p->heap[0].id))
+        return false;
+    p->matched++;
+    return true;
+}
+
+/* For another thread. */
+static void begin_anew(void *user)
+{
+    page *p = user;
+    p->heap = NULL;
+    p->count = p->room = p->bytes = 0;
+    p->matched = 0;
+}
+
+static int take_over(void *user, void *other)
+{
+    page *p = user, *o = other;
+    int err = HF_OK;
+    if (p)
+        p->matched += o->matched;
+    for (size_t i = 0; i < o->count; i++) {
+        if (p && !err)
+            err = push(p, o->heap[i].id, hf_view(o->heap[i].row, o->heap[i].len));
+        hf_mem_free(o->heap[i].row);
+    }
+    while (p && p->count > 1 && (p->count > p->limit || p->bytes > PAGE_BYTES))
+        drop_highest(p);
+    hf_mem_free(o->heap);
+    return err;
+}
+
+static const hf_crew crew = { sizeof(page), begin_anew, take_over };
 
 static int compare(const void *pa, const void *pb)
 {
@@ -122,7 +174,8 @@ static int tell(page *p)
         return err;
     hf_out_map(&inquiry->row, NULL);
     hf_out_uint(&inquiry->row, "scanned", p->scan.scanned);
-    hf_out_uint(&inquiry->row, "matched", p->matched);
+    if (!p->more)
+        hf_out_uint(&inquiry->row, "matched", p->matched);
     hf_out_bool(&inquiry->row, "more", p->matched > p->count);
     hf_out_uint(&inquiry->row, "next", p->count ? p->heap[p->count - 1].id : p->after);
     return hf_inquiry_tell(inquiry);
@@ -134,6 +187,10 @@ static int make_page(hf_inquiry *inquiry, page *p, const hf_where *where)
     if (err)
         return err;
     p->scan.where = where;
+    p->scan.after = p->after;
+    p->scan.crew = &crew;
+    if (hf_where_plain(where, &p->status))
+        p->scan.plain = pass;
     err = hf_scan_all(&p->scan, keep, p);
     hf_scan_close(&p->scan); /* the snapshot is not kept while somebody reads */
     if (!err)
@@ -149,9 +206,10 @@ int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments)
     hf_argument args[] = { { .name = "where", .type = HF_ARG_TEXT },
                            { .name = "after", .type = HF_ARG_UINT },
                            { .name = "limit", .type = HF_ARG_UINT },
-                           { .name = "bodies", .type = HF_ARG_BOOL } };
+                           { .name = "bodies", .type = HF_ARG_BOOL },
+                           { .name = "count", .type = HF_ARG_BOOL } };
     hf_where *where = NULL;
-    int err = hf_arguments_read("messages", arguments, args, 4);
+    int err = hf_arguments_read("messages", arguments, args, 5);
     page p = { .limit = LIMIT, .after = args[1].number, .bodies = args[3].number };
     if (!err && args[2].given && args[2].number > LIMIT_MAX)
         err = hf_error(HF_EINVAL, "messages: `limit` is at most %d", LIMIT_MAX);
@@ -159,6 +217,9 @@ int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments)
         p.limit = args[2].number;
     if (!err)
         err = hf_where_argument(&where, &args[0]);
+    uint64_t status;
+    p.brief = args[4].given && !args[4].number
+        && hf_where_fixes(where, HF_BY_STATUS, NULL, &status) && status == HF_DEAD;
     if (!err)
         err = make_page(inquiry, &p, where);
     hf_where_free(where);

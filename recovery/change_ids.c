@@ -12,7 +12,6 @@
 
 #include "recovery/arguments.h"
 
-#include "storage/clock.h"
 #include "storage/due.h"
 #include "storage/error.h"
 #include "storage/memory.h"
@@ -285,8 +284,6 @@ static int read_way(by_id *by)
     const hf_living *living = by->living;
     if (by->args[DELAY].number > LONGEST_MS)
         return hf_error(HF_EINVAL, "requeue: `delay_ms` is at most 100 years");
-    if (by->args[DELAY].number)
-        by->due = hf_clock_wall_ms() + by->args[DELAY].number;
     if (!to->given)
         return HF_OK;
     if (!hf_address_ok(to->bytes.data, to->bytes.len))
@@ -342,6 +339,8 @@ static int plan(by_id *by, hf_inquiry *inquiry, hf_bytes arguments)
     if (err)
         return err;
     by->seed = hf_view_seed(scan.view);
+    if (by->args[DELAY].number)
+        by->due = hf_scan_time(&scan) + by->args[DELAY].number;
     err = hf_scan_some(&scan, by->ids, by->count, change_one, by);
     hf_scan_close(&scan);
     if (!err)

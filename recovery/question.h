@@ -38,6 +38,7 @@ typedef struct hf_living {
     /* How long finished messages of this address are told, ms; 0: not at all. NULL: for as
      * long as the store has them. */
     uint64_t (*history)(void *user, const char *address, size_t len);
+    uint64_t (*now)(void *user); /* engine time, ms */
     bool (*full)(void *user); /* no room for turns that send */
     /* The limits of an address's type; false: it has none. */
     bool (*limit)(void *user, const char *address, size_t len, hf_limited *out);
@@ -71,6 +72,8 @@ typedef struct hf_sight {
     hf_bytes   note;  /* running: how far it got */
     char       key[33];
 } hf_sight;
+/* HF_SCAN_STOP ends the walk along the table; no code of ours. */
+enum { HF_SCAN_STOP = 0x5707 };
 typedef int (*hf_sight_fn)(void *user, const hf_sight *sight);
 
 /* What is true of all messages of an actor. */
@@ -88,15 +91,20 @@ typedef struct hf_standing {
 typedef bool (*hf_plain_fn)(void *user, const hf_standing *actor, hf_status status, uint64_t id,
                             uint64_t sent);
 
+typedef struct hf_crew hf_crew;
+
 typedef struct hf_scan {
     hf_inquiry     *inquiry;
     hf_view_of     *view;
     hf_pausings     pausings;
     hf_standing     standing; /* of the actor that was met last */
-    hf_plain_fn     plain;    /* NULL, or: without `where`; sights have no key then, and the
-                                 inbox comes last */
+    hf_plain_fn     plain;    /* NULL, or: `where` says no more than hf_where_plain */
+    bool            keyless;  /* sights have no key */
+    const hf_crew  *crew;     /* NULL, or: several threads may look at the inbox, crew.h */
+    uint64_t        after;    /* only ids above it are wanted; others may come */
     const hf_where *where; /* NULL: all */
     uint64_t        now, scanned;
+    int64_t         set_by; /* the wall clock was set by so much against engine time, ms */
     hf_prefixes     prefixes;
     hf_sight_fn     each;
     void           *user;
@@ -107,7 +115,13 @@ typedef struct hf_scan {
 int  hf_scan_open(hf_scan *scan, hf_inquiry *inquiry);
 void hf_scan_close(hf_scan *scan);
 
-/* Every message that `where` selects: the waiting by actor, then the dead by id. */
+/* A due time as it is told: by the wall clock, whichever it goes by. 0 stays 0. */
+uint64_t hf_scan_told(const hf_scan *scan, uint64_t due, bool wall);
+/* Engine time now: how those that do not go by the wall clock are written. */
+uint64_t hf_scan_time(const hf_scan *scan);
+
+/* Every message that `where` selects: the dead by id, then the delayed, then the inbox by
+ * actor. */
 int  hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user);
 /* An actor's, in the order they will be handled. */
 int  hf_scan_inbox(hf_scan *scan, const char *actor, hf_sight_fn each, void *user);

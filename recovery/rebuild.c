@@ -84,6 +84,26 @@ int hf_rebuild_find(hf_rebuild *r, hf_table table, hf_bytes key, hf_bytes *value
     return err ? err : hf_txn_get(r->txn, table, key, value);
 }
 
+int hf_rebuild_below(hf_rebuild *r, hf_table table, hf_bytes key, hf_key *below)
+{
+    hf_cursor *cursor;
+    hf_bytes   found, value;
+    int err = begin(r);
+    if (!err)
+        err = hf_cursor_open(r->txn, table, &cursor);
+    if (err)
+        return err;
+    err = hf_cursor_seek(cursor, key, &found, &value);
+    if (!err || err == HF_ENOTFOUND)
+        err = err ? hf_cursor_last(cursor, &found, &value) : hf_cursor_prev(cursor, &found, &value);
+    if (!err) {
+        memcpy(below->bytes, found.data, found.len);
+        below->len = found.len;
+    }
+    hf_cursor_close(cursor);
+    return err;
+}
+
 static bool named(hf_bytes key, const char *name)
 {
     return key.len == strlen(name) && memcmp(key.data, name, key.len) == 0;

@@ -4,6 +4,8 @@
 
 #include "recovery/lineage.h"
 
+#include "storage/row.h"
+
 typedef struct hf_rebuild hf_rebuild;
 
 typedef struct hf_rebuild_plan {
@@ -27,6 +29,8 @@ int hf_rebuild_store(const hf_rebuild_plan *plan);
 int hf_rebuild_row(hf_rebuild *rebuild, hf_table table, hf_bytes key, hf_bytes value);
 /* What came under that key, lent until the next row; HF_ENOTFOUND. */
 int hf_rebuild_find(hf_rebuild *rebuild, hf_table table, hf_bytes key, hf_bytes *value);
+/* The highest key below this one that came; HF_ENOTFOUND. */
+int hf_rebuild_below(hf_rebuild *rebuild, hf_table table, hf_bytes key, hf_key *below);
 /* A position that was given: all that are given from now on lie far above. */
 void hf_rebuild_given(hf_rebuild *rebuild, uint64_t position);
 

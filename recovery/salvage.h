@@ -88,9 +88,8 @@ typedef struct hf_salvaging {
 
 /* From now on it waits; `why` lives for ever. HF_ENOMEM. */
 int hf_salvage_hold(hf_salvaging *salvage, const char *what, const char *why);
-/* The actor, or only the type, that a key of such a table begins with. 0: none. */
+/* The actor that a key of such a table begins with. 0: none. */
 size_t hf_salvage_actor(hf_table table, hf_bytes key, char *address);
-size_t hf_salvage_type(hf_bytes key, char *type);
 static inline bool hf_salvage_has_actors(hf_table table)
 {
     return table == HF_IN_INBOX || table == HF_IN_STATE || table == HF_IN_ALARM_NAMES
@@ -100,6 +99,8 @@ static inline bool hf_salvage_has_actors(hf_table table)
 /* salvage_meta.c: choose the newest commit that can be followed, and read who it is. */
 int  hf_salvage_begin(hf_salvaging *salvage);
 int  hf_salvage_meta_get(const hf_salvaging *salvage, const char *name, hf_bytes *payload);
+/* salvage_seed.c: no row of meta has it; HF_ECORRUPT. */
+int  hf_salvage_seek_seed(hf_salvaging *salvage, uint64_t *seed);
 /* salvage_read.c: what the trees lead to. */
 int  hf_salvage_read(hf_salvaging *salvage);
 bool hf_salvage_sound(hf_checkup *checkup, hf_table table, uint64_t page, hf_bytes key,

@@ -89,7 +89,8 @@ size_t hf_salvage_actor(hf_table table, hf_bytes key, char *address)
     return len ? hf_address_of_key(address, bytes, len, NULL) : 0;
 }
 
-size_t hf_salvage_type(hf_bytes key, char *type)
+/* The type that a key of such a table begins with. 0: none. */
+static size_t type_of(hf_bytes key, char *type)
 {
     const uint8_t *bytes = key.data, *zero = key.len ? memchr(bytes, 0, key.len) : NULL;
     size_t         len = zero ? (size_t)(zero - bytes) : 0;
@@ -150,8 +151,8 @@ static int hold_gap(hf_salvaging *s, const hf_gap *gap)
         bool known = hf_salvage_actor(gap->table, hf_key_bytes(&gap->from), what) > 0;
         return hf_salvage_hold(s, known ? what : "*", why_of(gap->table));
     }
-    bool same = gap->has_to && hf_salvage_type(hf_key_bytes(&gap->from), what)
-                && hf_salvage_type(hf_key_bytes(&gap->to), other) && strcmp(what, other) == 0;
+    bool same = gap->has_to && type_of(hf_key_bytes(&gap->from), what)
+                && type_of(hf_key_bytes(&gap->to), other) && strcmp(what, other) == 0;
     return hf_salvage_hold(s, same ? what : "*", why_of(gap->table));
 }
 

@@ -5,7 +5,8 @@
  * it is when both roots are lost. Rows of meta that are out of reach are looked for in
  * pages that belong to no tree. Nothing is found at all: the store is read without any
  * tree, every page by itself.
- * Fails when the seed of address hashes is nowhere: no key can be told from another. */
+ * Fails when the seed of address hashes is nowhere and can't be worked out (salvage_seed.c):
+ * no key can be told from another. */
 #include "recovery/salvage.h"
 
 #include "storage/error.h"
@@ -225,6 +226,24 @@ static int read_meta(hf_salvaging *s)
     return err ? err : s->checkup.err;
 }
 
+/* No row has it: worked out, it stands in one as if it had been found. */
+static int restore_seed(hf_salvaging *s)
+{
+    uint8_t   bytes[8 + HF_ROW_EXTRA];
+    hf_rowbuf buf = { .bytes = bytes, .room = sizeof bytes };
+    hf_bytes  payload;
+    uint64_t  seed;
+    hf_key    key;
+    if (!hf_salvage_meta_get(s, "seed", &payload) && payload.len == 8)
+        return HF_OK;
+    int err = hf_salvage_seek_seed(s, &seed);
+    if (err)
+        return err;
+    hf_key_text(&key, "seed");
+    hf_put64(bytes + 1, seed);
+    return keep_meta(s, hf_key_bytes(&key), hf_row_seal(&buf, 8, HF_IN_META, hf_key_bytes(&key)));
+}
+
 int hf_salvage_begin(hf_salvaging *s)
 {
     hf_bytes payload;
@@ -236,9 +255,11 @@ int hf_salvage_begin(hf_salvaging *s)
     if (!hf_salvage_meta_get(s, "format", &payload) && payload.len == 8
         && hf_get64(payload.data) > HF_FORMAT)
         return hf_format_check(s->checkup.path, (uint32_t)hf_get64(payload.data));
-    if (hf_salvage_meta_get(s, "seed", &payload) || payload.len != 8)
-        return hf_error(HF_ECORRUPT, "%s: the seed of its address hashes is lost, so nothing can be "
-                        "put in its place", s->checkup.path);
+    err = restore_seed(s);
+    if (err)
+        return err;
+    if (hf_salvage_meta_get(s, "seed", &payload) || payload.len != 8) /* no room for it */
+        return hf_error(HF_ECORRUPT, "%s: too many rows of meta", s->checkup.path);
     s->checkup.seed = s->quiet.seed = hf_get64(payload.data);
     if (!hf_salvage_meta_get(s, "next", &payload) && payload.len == 8)
         s->next = hf_get64(payload.data);

@@ -223,6 +223,28 @@ static int doubt_keys(hf_salvaging *s, hf_table table, hf_bytes next)
     return wrong ? add_gap(s, table, &s->last, false) : HF_OK;
 }
 
+/* A page from another time, or another place: either this one, or the one before it. What
+ * is there was taken; what is missing lies anywhere above the last key that is lower, and
+ * perhaps in pages that were read: such as were passed over because of the wrong one. */
+static int doubt_order(hf_salvaging *s, hf_table table, uint64_t page, hf_bytes key)
+{
+    hf_finding f = { .name = "row misplaced", .table = hf_table_name(table), .page = page, .key = key };
+    hf_gaps   *g = &s->gaps;
+    hf_key     from = { .len = 0 };
+    hf_checkup_found(&s->checkup, &f, "it stands behind a row that comes after it");
+    int err = s->checkup.err;
+    if (!err)
+        err = hf_rebuild_below(s->rebuild, table, key, &from);
+    if (err && err != HF_ENOTFOUND)
+        return err;
+    while (g->count && g->all[g->count - 1].table == table
+           && compare_keys(hf_key_bytes(&g->all[g->count - 1].from), hf_key_bytes(&from)) >= 0)
+        g->count--; /* it lies in the new one */
+    g->open = false;
+    s->hidden = true;
+    return add_gap(s, table, &from, false);
+}
+
 static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
     hf_salvaging *s = user;
@@ -233,11 +255,8 @@ static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
         return s->checkup.err;
     if (!sound)
         return lose_row(s, table, key);
-    if (!ordered) { /* a page from another time, or another place */
-        hf_finding f = { .name = "row misplaced", .table = hf_table_name(table), .page = page, .key = key };
-        hf_checkup_found(&s->checkup, &f, "it stands behind a row that comes after it");
-        return s->checkup.err ? s->checkup.err : add_gap(s, table, &s->last, false);
-    }
+    if (!ordered)
+        return doubt_order(s, table, page, key);
     int err = doubt_keys(s, table, key);
     if (err)
         return err;

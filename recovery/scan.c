@@ -6,6 +6,7 @@
  *
  * A damaged row ends the walk with HF_ECORRUPT. One thread. */
 #include "recovery/arguments.h"
+#include "recovery/crew.h"
 #include "recovery/message_key.h"
 #include "recovery/question.h"
 
@@ -16,7 +17,28 @@
 
 #include <stdlib.h>
 
-enum { STOP = 0x5707 }; /* ends a walk that has seen enough; no code of ours */
+enum { STOP = HF_SCAN_STOP };
+
+/* Clocks that were never set differ by a moment; in seconds, so that two pages of one list
+ * are told the same. */
+static void look_at_clocks(hf_scan *scan)
+{
+    int64_t by = (int64_t)(scan->now - hf_scan_time(scan));
+    scan->set_by = (by >= 0 ? by + 500 : by - 500) / 1000 * 1000;
+}
+
+uint64_t hf_scan_time(const hf_scan *scan)
+{
+    const hf_living *living = scan->inquiry->living;
+    return living ? living->now(living->user) : hf_view_time(scan->view);
+}
+
+uint64_t hf_scan_told(const hf_scan *scan, uint64_t due, bool wall)
+{
+    if (!due || wall)
+        return due;
+    return scan->set_by < 0 && due <= (uint64_t)-scan->set_by ? 1 : due + (uint64_t)scan->set_by;
+}
 
 int hf_scan_open(hf_scan *scan, hf_inquiry *inquiry)
 {
@@ -28,6 +50,8 @@ int hf_scan_open(hf_scan *scan, hf_inquiry *inquiry)
         err = hf_pausings_load(&scan->pausings, scan->view);
     if (err)
         hf_scan_close(scan);
+    else
+        look_at_clocks(scan);
     return err;
 }
 
@@ -59,6 +83,11 @@ static const hf_standing *standing_of(hf_scan *scan, uint64_t hash, const char *
     return st;
 }
 
+static uint64_t due_of(const hf_scan *scan, const hf_entry *e)
+{
+    return hf_scan_told(scan, e->due, e->reason == HF_DUE_WALL || e->reason == HF_DUE_PASSED);
+}
+
 static hf_status status_of(hf_scan *scan, hf_sight *s)
 {
     const hf_living *living = scan->inquiry->living;
@@ -74,11 +103,11 @@ static hf_status status_of(hf_scan *scan, hf_sight *s)
     const hf_standing *st = standing_of(scan, e->hash, e->to, e->to_len);
     if (st->paused)
         return HF_PAUSED;
-    if (st->undefined || (st->limited && (!st->until || e->due <= st->until)))
+    if (st->undefined || (st->limited && (!st->until || due_of(scan, e) <= st->until)))
         return HF_HELD;
     if ((e->attempt || e->phase) && e->err) /* also when its time has come */
         return HF_RETRYING;
-    return e->due > scan->now && e->reason != HF_DUE_PASSED ? HF_DELAYED : HF_WAITING;
+    return due_of(scan, e) > scan->now && e->reason != HF_DUE_PASSED ? HF_DELAYED : HF_WAITING;
 }
 
 static void fill_message(hf_scan *scan, hf_sight *s)
@@ -95,8 +124,8 @@ static void fill_message(hf_scan *scan, hf_sight *s)
         .status = status_of(scan, s),
         .attempt = e->attempt,
         .sent = e->sent,
-        .due = e->due,
-        .expires = e->expires,
+        .due = due_of(scan, e),
+        .expires = hf_scan_told(scan, e->expires, false),
         .err = e->err,
         .error = e->err ? e->error : "",
         .about = e->cause == HF_JOINED ? 0 : e->about,
@@ -106,7 +135,7 @@ static void fill_message(hf_scan *scan, hf_sight *s)
         .lost = hf_entry_lost(e),
     };
     if (s->msg.status == HF_RETRYING)
-        s->msg.retry = e->due;
+        s->msg.retry = s->msg.due;
 }
 
 /* How often the process died of it, if somebody asks. */
@@ -135,7 +164,7 @@ static int meet_any(hf_scan *scan, const hf_entry *e, uint64_t died, bool delaye
     scan->scanned++;
     if (!hf_where_match_struck(scan->where, &s->msg, died, strikes_of(scan, e->id)))
         return HF_OK;
-    if (!scan->plain) /* who only counts needs none */
+    if (!scan->keyless)
         hf_message_key(s->key, hf_prefix_of(&scan->prefixes, e->id), e->id);
     return scan->each(scan->user, s);
 }
@@ -188,6 +217,7 @@ static int decode(hf_bytes key, hf_bytes payload, bool dead, hf_entry *e)
 typedef struct range {
     hf_scan *scan;
     hf_bytes prefix; /* keys that begin so */
+    hf_bytes to;     /* keys below it; empty: all */
     bool     dead;
 } range;
 
@@ -221,6 +251,8 @@ static int meet_row(void *user, hf_bytes key, hf_bytes payload)
     if (key.len < r->prefix.len
         || (r->prefix.len && memcmp(key.data, r->prefix.data, r->prefix.len) != 0))
         return STOP;
+    if (r->to.len && memcmp(key.data, r->to.data, key.len < r->to.len ? key.len : r->to.len) >= 0)
+        return STOP; /* a bound is no key: none is a beginning of it */
     if (r->scan->plain && !r->dead && meet_plain(r->scan, key, payload)) {
         r->scan->scanned++;
         return HF_OK;
@@ -242,38 +274,60 @@ static int meet_delayed_row(void *user, hf_bytes key, hf_bytes payload)
 
 static int walk_delayed(hf_scan *scan, hf_bytes prefix)
 {
-    range r = { scan, prefix, false };
+    range r = { .scan = scan, .prefix = prefix };
     int err = hf_view_walk(scan->view, HF_IN_ALARM_NAMES, prefix, meet_delayed_row, &r);
     return err == STOP ? HF_OK : err;
 }
 
-static int walk(hf_scan *scan, hf_table table, hf_bytes prefix)
+/* From the first letter that may be wanted. */
+static int walk_dead(hf_scan *scan)
 {
-    range r = { scan, prefix, table == HF_IN_DEAD };
-    int err = hf_view_walk(scan->view, table, prefix, meet_row, &r);
+    range r = { .scan = scan, .dead = true };
+    hf_key from;
+    if (scan->after == UINT64_MAX)
+        return HF_OK;
+    hf_key_number(&from, scan->after + 1);
+    int err = hf_view_walk(scan->view, HF_IN_DEAD, hf_key_bytes(&from), meet_row, &r);
     return err == STOP ? HF_OK : err;
+}
+
+int hf_scan_part(hf_scan *scan, hf_bytes from, hf_bytes to)
+{
+    range r = { .scan = scan, .to = to };
+    int err = hf_view_walk(scan->view, HF_IN_INBOX, from, meet_row, &r);
+    return err == STOP ? HF_OK : err;
+}
+
+static int walk_actor(hf_scan *scan, hf_bytes address)
+{
+    hf_key key;
+    if (!hf_address_ok(address.data, address.len))
+        return HF_OK;
+    uint64_t hash = hf_address_hash(hf_view_seed(scan->view), address.data, address.len);
+    hf_key_actor(&key, address.data, address.len, hash);
+    range r = { .scan = scan, .prefix = hf_key_bytes(&key) };
+    int err = hf_view_walk(scan->view, HF_IN_INBOX, r.prefix, meet_row, &r);
+    return err && err != STOP ? err : walk_delayed(scan, r.prefix);
 }
 
 static int walk_inbox(hf_scan *scan)
 {
     hf_bytes fixed;
-    hf_key key = { .len = 0 };
-    if (hf_where_fixes(scan->where, HF_BY_ACTOR, &fixed, NULL)) {
-        if (!hf_address_ok(fixed.data, fixed.len))
-            return HF_OK;
-        uint64_t hash = hf_address_hash(hf_view_seed(scan->view), fixed.data, fixed.len);
-        hf_key_actor(&key, fixed.data, fixed.len, hash);
-    } else if (hf_where_fixes(scan->where, HF_BY_TYPE, &fixed, NULL)) {
+    hf_key type = { .len = 0 }, next;
+    if (hf_where_fixes(scan->where, HF_BY_ACTOR, &fixed, NULL))
+        return walk_actor(scan, fixed);
+    if (hf_where_fixes(scan->where, HF_BY_TYPE, &fixed, NULL)) {
         if (!hf_address_type_ok(fixed.data, fixed.len))
             return HF_OK;
-        memcpy(key.bytes, fixed.data, fixed.len);
-        key.bytes[fixed.len] = 0;
-        key.len = fixed.len + 1;
+        memcpy(type.bytes, fixed.data, fixed.len);
+        type.bytes[fixed.len] = 0;
+        type.len = fixed.len + 1;
     }
-    int err = scan->plain ? walk_delayed(scan, hf_key_bytes(&key)) : HF_OK;
-    if (!err)
-        err = walk(scan, HF_IN_INBOX, hf_key_bytes(&key));
-    return err || scan->plain ? err : walk_delayed(scan, hf_key_bytes(&key));
+    next = type;
+    if (type.len)
+        next.bytes[type.len - 1] = 1; /* above all of its keys, below those of any other */
+    int err = walk_delayed(scan, hf_key_bytes(&type));
+    return err ? err : hf_crew_walk(scan, hf_key_bytes(&type), hf_key_bytes(&next));
 }
 
 int hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user)
@@ -285,12 +339,8 @@ int hf_scan_all(hf_scan *scan, hf_sight_fn each, void *user)
     scan->each = each;
     scan->user = user;
     bool dead = !fixed || status == HF_DEAD;
-    int err = dead && scan->plain ? walk(scan, HF_IN_DEAD, hf_view("", 0)) : HF_OK;
-    if (!err && (!fixed || status != HF_DEAD))
-        err = walk_inbox(scan);
-    if (!err && dead && !scan->plain)
-        err = walk(scan, HF_IN_DEAD, hf_view("", 0));
-    return err;
+    int err = dead ? walk_dead(scan) : HF_OK;
+    return err || (fixed && status == HF_DEAD) ? err : walk_inbox(scan);
 }
 
 static int meet_waiting(void *user, const hf_entry *e)

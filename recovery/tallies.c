@@ -128,6 +128,33 @@ void hf_tally_add(hf_tally *t, const hf_sight *s)
     note_failure(t, s);
 }
 
+static void add_up(hf_tally *t, const hf_tally *o)
+{
+    for (int status = 0; status < HF_DONE; status++)
+        t->by[status] += o->by[status];
+    if (o->oldest && (!t->oldest || o->oldest < t->oldest))
+        t->oldest = o->oldest;
+    if (o->first && (!t->first || o->first < t->first))
+        t->first = o->first;
+    if (o->last > t->last)
+        t->last = o->last;
+    if (o->newest > t->newest)
+        t->newest = o->newest;
+    t->actors += o->actors;
+    t->stuck += o->stuck;
+}
+
+int hf_tallies_merge(hf_tallies *t, const hf_tallies *other)
+{
+    for (size_t i = 0; i < other->count; i++) {
+        hf_tally *one = hf_tallies_of(t, other->items[i].name, other->items[i].len);
+        if (!one)
+            return hf_error(HF_ENOMEM, "a list of groups");
+        add_up(one, &other->items[i]);
+    }
+    return HF_OK;
+}
+
 static uint64_t backlog(const hf_tally *t)
 {
     return t->by[HF_WAITING] + t->by[HF_RETRYING] + t->by[HF_HELD] + t->by[HF_PAUSED]

@@ -31,6 +31,8 @@ hf_tally *hf_tallies_of(hf_tallies *tallies, const char *name, size_t len);
 int       hf_tallies_see(hf_tallies *tallies, uint64_t hash, bool *fresh);
 bool      hf_tallies_saw(const hf_tallies *tallies, uint64_t hash);
 void      hf_tally_add(hf_tally *tally, const hf_sight *sight);
+/* What another thread counted. HF_ENOMEM. */
+int       hf_tallies_merge(hf_tallies *tallies, const hf_tallies *other);
 /* Biggest backlog first, then by name. No more hf_tallies_of after this. */
 void      hf_tallies_sort(hf_tallies *tallies);
 void      hf_tallies_done(hf_tallies *tallies);

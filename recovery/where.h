@@ -53,4 +53,7 @@ bool hf_where_match_known(const hf_where *where, const hf_message *msg, uint64_t
 bool hf_where_fixes(const hf_where *where, hf_where_field field, hf_bytes *text,
                     uint64_t *number);
 
+/* Does it say nothing but a type, a status, or one of each? *status: HF_DONE if none. */
+bool hf_where_plain(const hf_where *where, hf_status *status);
+
 #endif

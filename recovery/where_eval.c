@@ -275,3 +275,19 @@ bool hf_where_fixes(const hf_where *where, hf_where_field field, hf_bytes *text,
     }
     return false;
 }
+
+bool hf_where_plain(const hf_where *where, hf_status *status)
+{
+    uint32_t of[2] = { 0, 0 };
+    *status = HF_DONE;
+    for (uint32_t i = 0; where != NULL && i < where->count; i++) {
+        const hf_where_term *term = &where->terms[i];
+        bool type = term->field == HF_BY_TYPE;
+        if ((!type && term->field != HF_BY_STATUS) || !term->sure || term->op != HF_IS
+            || term->count != 1 || of[type]++ > 0)
+            return false;
+        if (!type)
+            *status = (hf_status)where->values[term->first].from;
+    }
+    return true;
+}

@@ -466,20 +466,20 @@ static int read_any(hf_where_reader *reader);
 static int read_one(hf_where_reader *reader)
 {
     uint32_t first = reader->where->count;
-    bool not = take_word(reader, "not");
-    if (!not && reader->text[reader->at] != '(')
+    bool negated = take_word(reader, "not");
+    if (!negated && reader->text[reader->at] != '(')
         return read_term(reader);
     if (reader->depth == HF_WHERE_DEPTH_MAX)
         return hf_error(HF_EINVAL, "more than %d brackets inside each other",
                         (int)HF_WHERE_DEPTH_MAX);
     reader->depth++;
-    reader->at += !not;
-    int err = not ? read_one(reader) : read_any(reader);
+    reader->at += !negated;
+    int err = negated ? read_one(reader) : read_any(reader);
     reader->depth--;
     if (err)
         return err;
-    not_sure(reader->where, not ? first : reader->where->count);
-    if (not)
+    not_sure(reader->where, negated ? first : reader->where->count);
+    if (negated)
         return emit(reader, HF_WHERE_NOT);
     skip_spaces(reader);
     if (reader->text[reader->at] != ')')

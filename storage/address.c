@@ -92,6 +92,65 @@ uint64_t hf_address_hash(uint64_t seed, const char *address, size_t len)
     return XXH3_64bits_withSeed(address, len, seed);
 }
 
+/* ---- The seed again, from a hash: every step that XXH3 takes with short texts has an
+ * inverse. The numbers are the first ones of its secret and of its rounds. */
+
+static uint64_t turned(uint64_t v, unsigned by)
+{
+    return v << by | v >> (64 - by);
+}
+
+/* What times `odd` is 1, modulo 2^64: each step doubles the bits that are right. */
+static uint64_t inverse_of(uint64_t odd)
+{
+    uint64_t is = odd;
+    for (int i = 0; i < 6; i++)
+        is *= 2 - odd * is;
+    return is;
+}
+
+/* v ^= v >> by, undone. */
+static uint64_t unshifted(uint64_t v, unsigned by)
+{
+    uint64_t is = v;
+    for (unsigned done = by; done < 64; done += by)
+        is = v ^ is >> by;
+    return is;
+}
+
+static uint64_t seed_of_three(uint64_t hash, const uint8_t *text, size_t len)
+{
+    uint64_t mixed = (uint64_t)text[0] << 16 | (uint64_t)text[len >> 1] << 24 | text[len - 1]
+                     | (uint64_t)len << 8;
+    hash = unshifted(hash, 32) * inverse_of(UINT64_C(0x165667B19E3779F9));
+    hash = unshifted(hash, 29) * inverse_of(UINT64_C(0xC2B2AE3D27D4EB4F));
+    return (unshifted(hash, 33) ^ mixed) - (0x396cfeb8u ^ 0xbe4ba423u);
+}
+
+static uint64_t seed_of_eight(uint64_t hash, const uint8_t *text, size_t len)
+{
+    const uint64_t round = inverse_of(UINT64_C(0x9FB21C651E98DF25));
+    uint32_t first, last;
+    memcpy(&first, text, 4);
+    memcpy(&last, text + len - 4, 4);
+    hash = unshifted(hash, 28) * round;
+    hash = (hash ^ ((hash >> 35) + len)) * round;
+    for (int i = 0; i < 63; i++) /* 64 times is what nobody did */
+        hash ^= turned(hash, 49) ^ turned(hash, 24);
+    uint64_t secret = UINT64_C(0x1cad21f72c81017c) ^ UINT64_C(0xdb979083e96dd4de);
+    uint64_t seed = secret - (hash ^ (last + ((uint64_t)first << 32)));
+    return seed ^ (uint64_t)__builtin_bswap32((uint32_t)seed) << 32;
+}
+
+bool hf_address_seed(uint64_t hash, const char *address, size_t len, uint64_t *seed)
+{
+    if (!len || len > 8)
+        return false;
+    const uint8_t *text = (const uint8_t *)address;
+    *seed = len < 4 ? seed_of_three(hash, text, len) : seed_of_eight(hash, text, len);
+    return hf_address_hash(*seed, address, len) == hash;
+}
+
 size_t hf_address_key(uint8_t *out, const char *address, size_t len, uint64_t hash)
 {
     size_t type = hf_address_type_len(address, len);

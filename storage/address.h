@@ -31,6 +31,10 @@ size_t hf_address_type_len(const char *address, size_t len);
 
 uint64_t hf_address_hash(uint64_t seed, const char *address, size_t len);
 
+/* The seed by which such an address has that hash; false: it can't be worked out, since
+ * the address is longer than eight bytes, or there is none. */
+bool hf_address_seed(uint64_t hash, const char *address, size_t len, uint64_t *seed);
+
 /* Which of `shards` the hash belongs to: ranges, ascending. */
 static inline uint32_t hf_address_shard(uint64_t hash, uint32_t shards)
 {

@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,16 @@ static int watch_open(hf_env *e, const char *directory)
     return HF_OK;
 }
 
+/* LMDB leaves its table of readers full of holes; touching one on a full disk is a SIGBUS.
+ * Must come before LMDB has the file: closing one drops this process's locks on it. */
+static int env_map(hf_env *e, const char *directory, const hf_disk_options *options)
+{
+    char table[PATH_MAX + 32];
+    (void)snprintf(table, sizeof table, "%s/lock.mdb", directory);
+    int err = e->writable ? hf_tail_file(table, HF_ENV_LOCK_TABLE) : HF_OK;
+    return err ? err : hf_env_map(e, directory, options);
+}
+
 static int env_open(hf_env *e, const hf_disk_options *options)
 {
     hf_datafile file;
@@ -77,7 +88,7 @@ static int env_open(hf_env *e, const hf_disk_options *options)
     if (err)
         return err;
     e->map_bytes = map_size(options, &file);
-    err = hf_env_map(e, e->path, options);
+    err = env_map(e, e->path, options);
     if (!err)
         err = hf_env_tables(e, false);
     if (!err)
@@ -128,7 +139,7 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
     memcpy(marker.uuid, f->uuid, sizeof marker.uuid);
     e->marker = marker;
     e->map_bytes = map_size(options, NULL);
-    int err = hf_env_map(e, nest->path, options);
+    int err = env_map(e, nest->path, options);
     if (!err)
         err = hf_env_tables(e, true);
     if (!err)
@@ -344,6 +355,18 @@ const char *hf_disk_lmdb(const hf_disk *disk)
 uint64_t hf_disk_page(const hf_disk *disk)
 {
     return disk->env->page_size;
+}
+
+void hf_disk_expect(const hf_disk *disk, hf_disk_reads reads)
+{
+    (void)madvise(disk->env->map, disk->env->map_bytes,
+                  reads == HF_READS_NAMED ? MADV_RANDOM : MADV_NORMAL);
+}
+
+void hf_disk_want(hf_bytes data)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data.data / page * page;
+    (void)madvise((void *)at, (uintptr_t)data.data + data.len - at, MADV_WILLNEED);
 }
 
 const char *hf_disk_path(const hf_disk *disk)

@@ -11,7 +11,10 @@
 
 #include <limits.h>
 
-enum { HF_ENV_POOLED = 16 }; /* read transactions kept for the next reader */
+enum {
+    HF_ENV_POOLED     = 16,   /* read transactions kept for the next reader */
+    HF_ENV_LOCK_TABLE = 32768 /* bytes of lock.mdb, at least: LMDB's table of readers */
+};
 
 typedef struct hf_env hf_env;
 
@@ -32,6 +35,7 @@ struct hf_env {
     struct MDB_env *mdb;
     unsigned        tables[HF_TABLES]; /* LMDB's handles */
     const char     *lmdb;      /* its version, in words */
+    void           *map; /* of so many bytes */
     uint64_t        map_bytes, page_size;
     int             watch; /* another descriptor of the data file, see store.c */
     bool            writable;

@@ -22,6 +22,8 @@ enum { TABLES = sizeof ORDER / sizeof *ORDER };
  * for so many items before its turn, or each would cost a wait for memory. */
 enum { AHEAD = 16 };
 
+/* Items whose rows are packed together. */
+enum { PACKED = 256 };
 
 void hf_fold_init(hf_fold *fold)
 {
@@ -34,6 +36,7 @@ void hf_fold_done(hf_fold *fold)
 {
     hf_survivors_done(&fold->survivors);
     hf_rowbuf_done(&fold->buf);
+    hf_repack_done(&fold->repack);
     hf_mem_free(fold->records);
     fold->records = NULL;
 }
@@ -106,8 +109,11 @@ static int write_row(hf_fold *fold, hf_txn *txn, hf_cursor *cursor, hf_table tab
     fold->rows++;
     if (table == HF_IN_ALARM_NAMES && (err = write_alarm(fold, txn, key, &fate)))
         return err;
-    if (fate.verdict == HF_FATE_PUT)
+    if (fate.verdict == HF_FATE_PUT) {
+        if (table == HF_IN_STATE)
+            hf_repack_saw(&fold->repack, k.len + fate.len + HF_ROW_EXTRA);
         return hf_cursor_put(cursor, k, hf_row_seal(&fold->buf, fate.len, table, k));
+    }
     err = hf_cursor_get(cursor, k, &value);
     if (!err)
         err = hf_cursor_del(cursor);
@@ -147,21 +153,31 @@ static bool is_spared(hf_table table)
     return table == HF_IN_STATE || table == HF_IN_INBOX || table == HF_IN_DEAD;
 }
 
-/* Write rows of one table until the budget is spent or the table is through. */
-static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budget)
+/* Ask for bytes that are wanted soon, and add up what these items cost. */
+static uint64_t look_ahead(const hf_fold *fold, const hf_survivor_list *list, size_t from, size_t to)
+{
+    uint64_t cost = 0;
+    for (size_t i = from; i < to; i++) {
+        const uint8_t *soon = list->items[i + AHEAD < list->count ? i + AHEAD : i].entry;
+        __builtin_prefetch(soon); /* here, since gcc drops calls that do but this */
+        __builtin_prefetch(soon + 64);
+        __builtin_prefetch(soon + 128);
+        cost += fold->row_cost + hf_entry_weight(list->items[i].entry);
+    }
+    return cost;
+}
+
+/* Write rows of one table until the budget is spent, or the items up to `end` are done. */
+static int write_rows(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budget, size_t end)
 {
     const hf_survivor_list *list = &fold->survivors.table[table];
     hf_cursor *cursor;
-    if (fold->now.sparing && !is_spared(table))
-        fold->now.next = list->count;
-    if (fold->now.next >= list->count)
-        return HF_OK;
     int err = hf_cursor_open(txn, table, &cursor);
     if (err)
         return err;
-    while (!err && *budget && fold->now.next < list->count) {
+    while (!err && *budget && fold->now.next < end) {
         size_t from = fold->now.next, to = from + 1;
-        uint64_t spent = 0, rows = fold->rows;
+        uint64_t rows = fold->rows;
         hf_key key;
         if (table == HF_IN_STEPS) {
             err = write_step(fold, txn, cursor, &list->items[from]);
@@ -169,13 +185,7 @@ static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *bud
             to = hf_survivors_run(&fold->survivors, table, from, &key);
             err = write_row(fold, txn, cursor, table, from, to, &key);
         }
-        for (size_t i = from; i < to; i++) {
-            const uint8_t *soon = list->items[i + AHEAD < list->count ? i + AHEAD : i].entry;
-            __builtin_prefetch(soon); /* here, since gcc drops calls that do but this */
-            __builtin_prefetch(soon + 64);
-            __builtin_prefetch(soon + 128);
-            spent += fold->row_cost + hf_entry_weight(list->items[i].entry);
-        }
+        uint64_t spent = look_ahead(fold, list, from, to);
         fold->now.next = to;
         if (fold->now.sparing && fold->rows == rows)
             continue;
@@ -183,6 +193,32 @@ static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *bud
         fold->now.spent += spent;
     }
     hf_cursor_close(cursor);
+    return err;
+}
+
+/* The same, and put what was written closer together. */
+static int write_packed(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budget)
+{
+    size_t count = fold->survivors.table[table].count, from = fold->now.next;
+    size_t end = count - from > PACKED ? from + PACKED : count;
+    hf_key last;
+    (void)hf_survivors_run(&fold->survivors, table, end - 1, &last);
+    int err = hf_repack_upto(&fold->repack, txn, table, hf_key_bytes(&last));
+    if (!err)
+        err = write_rows(fold, txn, table, budget, end);
+    return err ? err : hf_repack_run(&fold->repack, txn, table);
+}
+
+static int write_table(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budget)
+{
+    const hf_survivor_list *list = &fold->survivors.table[table];
+    bool packs = fold->packs && table == HF_IN_STATE;
+    int err = HF_OK;
+    if (fold->now.sparing && !is_spared(table))
+        fold->now.next = list->count;
+    while (!err && *budget && fold->now.next < list->count)
+        err = packs ? write_packed(fold, txn, table, budget)
+                    : write_rows(fold, txn, table, budget, list->count);
     return err;
 }
 
@@ -260,6 +296,15 @@ static void count_left(hf_fold *fold)
     }
 }
 
+/* A fold that writes most of a table may as well put its rows closer. */
+static int choose_packing(hf_fold *fold, hf_txn *txn)
+{
+    uint64_t writes = fold->survivors.table[HF_IN_STATE].count;
+    fold->packs = false;
+    return fold->roomy && writes
+        ? hf_repack_pays(&fold->repack, txn, HF_IN_STATE, writes, &fold->packs) : HF_OK;
+}
+
 int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
 {
     int err = HF_OK;
@@ -274,6 +319,8 @@ int hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
         count_left(fold);
         /* A fold that a crash cut short may have reached further. */
         err = hf_meta_put(txn, "folding", fold->end > fold->applied ? fold->end : fold->applied);
+        if (!err)
+            err = choose_packing(fold, txn);
     }
     if (!err && fold->now.stage == HF_FOLD_WRITING)
         err = write_tables(fold, txn, &budget);

@@ -12,6 +12,7 @@
 
 #include "storage/fate.h"
 #include "storage/kept.h"
+#include "storage/repack.h"
 
 typedef enum hf_fold_stage { HF_FOLD_IDLE, HF_FOLD_COLLECTING, HF_FOLD_WRITING, HF_FOLD_DELETING } hf_fold_stage;
 
@@ -46,6 +47,9 @@ typedef struct hf_fold {
     hf_kept_limit    limit;       /* how much of that */
     uint32_t         row_cost;    /* bytes of a budget that a row takes besides its data */
     hf_rowbuf        buf;
+    hf_repack        repack;      /* of the table of states */
+    bool             packs;       /* its rows are put closer together this time */
+    bool             roomy;       /* may be: there is plenty of room */
     uint64_t         rows;        /* written or deleted, since the start */
 } hf_fold;
 

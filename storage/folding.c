@@ -78,6 +78,7 @@ int hf_folding_begin(hf_log *log)
         err = hf_fold_begin(&log->fold, records, w->sealed, end, log->folding);
     log->fold.gated = log->borrows && hf_log_past(log);
     log->fold.spares = log->blocked;
+    log->fold.roomy = log->roomy && !log->tight && !log->blocked;
     hf_mem_free(records);
     if (err)
         hf_window_unseal(w);
@@ -218,6 +219,7 @@ static void get_tight(hf_log *log, bool tight)
 {
     log->tight = tight;
     log->fold.row_cost = tight ? HF_FOLD_ROW_MOST : HF_FOLD_ROW;
+    log->fold.packs = log->fold.packs && !tight;
 }
 
 /* The disk has just said so itself: believe it for a while. */

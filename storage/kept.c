@@ -9,6 +9,8 @@
 #include "storage/error.h"
 #include "storage/row.h"
 
+enum { LARGE = 16 << 10 };
+
 /* Two neighbours become one: the pair that is smallest then. */
 static void merge(hf_kept *k)
 {
@@ -59,6 +61,19 @@ static hf_kept_part part_of(hf_bytes key, hf_bytes value)
     return one;
 }
 
+/* The heads of large records lie in pages of their own, anywhere. */
+static void want_heads(hf_cursor *cursor, uint64_t tail)
+{
+    hf_bytes key, value;
+    for (int err = hf_cursor_first(cursor, &key, &value); !err;
+         err = hf_cursor_next(cursor, &key, &value)) {
+        if (key.len != 8 || hf_get64_key(key.data) >= tail)
+            break;
+        if (value.len > LARGE)
+            hf_disk_want(hf_view(value.data, HF_RECORD_HEAD));
+    }
+}
+
 int hf_kept_load(hf_kept *k, hf_txn *txn, uint64_t tail)
 {
     hf_cursor *cursor;
@@ -67,6 +82,7 @@ int hf_kept_load(hf_kept *k, hf_txn *txn, uint64_t tail)
     int err = hf_cursor_open(txn, HF_IN_LOG, &cursor);
     if (err)
         return err;
+    want_heads(cursor, tail);
     for (err = hf_cursor_first(cursor, &key, &value); !err;
          err = hf_cursor_next(cursor, &key, &value)) {
         if (key.len != 8 || hf_get64_key(key.data) >= tail)

@@ -46,9 +46,11 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
     log->slice_max = 1 << 20;
     hf_window_init(&log->window, log->options.readers);
     hf_fold_init(&log->fold);
+    log->fold.repack.always = log->options.packs;
     atomic_init(&log->folded, 0);
     atomic_init(&log->past_now, NULL);
     log->stub = log->last = hf_window_record(&log->window, 0, NULL, 0, &none);
+    hf_disk_expect(disk, HF_READS_NAMED); /* history, list of free pages: here and there one */
     int err = log->stub ? hf_txn_read(disk, &txn) : hf_error(HF_ENOMEM, "the log");
     if (!err) {
         err = hf_txn_count(txn, HF_IN_INBOX, &log->waiting); /* unless a record knows better */
@@ -63,6 +65,7 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
         hf_txn_abort(txn);
     }
     log->roomy = !err && hf_folding_roomy(log);
+    hf_disk_expect(disk, HF_READS_NEAR);
     log->borrows = log->options.past && log->roomy;
     if (err) {
         hf_log_close(log, false);
@@ -172,6 +175,7 @@ static int replay_entry(hf_log *log, const hf_entry *e, hf_record *r)
 int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
 {
     hf_record_head head;
+    uint32_t plain = 0;
     size_t room = 0;
     uint8_t *chunk = (uint8_t *)(uintptr_t)data.data;
     int err = hf_record_check(data.data, data.len, position, &head);
@@ -195,7 +199,14 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
     const uint8_t *first = at;
     for (uint32_t i = 0; !err && i < head.count; i++) {
         hf_entry e;
-        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
+        size_t size = hf_entry_plain(at, (size_t)(end - at));
+        if (size) {
+            r->live++;
+            at += size;
+            plain++;
+            continue;
+        }
+        size = hf_entry_decode(at, (size_t)(end - at), &e);
         if (!size || !hf_sharing_resolve(first, at, &e))
             err = hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                            (unsigned long long)(position + i));
@@ -203,6 +214,7 @@ int hf_log_adopt(hf_log *log, uint64_t position, hf_bytes data)
             err = replay_entry(log, &e, r);
         at += size;
     }
+    r->plain = plain == head.count;
     r->keep += !err && head.count == 0;
     if (position < log->folding)
         r->keep++; /* its messages may have rows: the fold must see that they are done */
@@ -333,15 +345,18 @@ static int fold_first(hf_log *log)
 
 /* Space is short, and the fold found none (err) or did what it had to. May the group be
  * written? What it adds would be missing to the fold: so what turns did leaves some pages
- * as long as there is something to fold. Each commit uses up a few even if it frees as
- * many, while a reader stands on an older one; he will pass. An operator's word is small
- * and may use the last. */
+ * as long as there is something to fold, and waits for a fold that cannot begin yet. Each
+ * commit uses up a few even if it frees as many, while a reader stands on an older one; he
+ * will pass. An operator's word is small and may use the last. */
 static int mind_the_fold(hf_log *log, const hf_group *g, int err)
 {
     if (err && err != HF_EFULL)
         return err;
     if (!g->leaves)
         return g->bytes <= HF_PIECE ? HF_OK : err;
+    if (hf_folding_waits(log) && log->window.bytes > hf_folding_limit(log))
+        return hf_error(HF_EFULL, "%s: what is folded is still being sorted",
+                        hf_disk_path(log->disk));
     if ((!log->window.count && !err)
         || hf_disk_headroom(log->disk, g->bytes + hf_folding_headroom(log) / 4))
         return HF_OK;

@@ -25,6 +25,7 @@ typedef struct hf_log_options {
      * most a quarter of a window. history 0: as the store was told last [nothing stays]. */
     uint64_t history;     /* messages; HF_NO_HISTORY: none */
     uint64_t history_ms;  /* UINT64_MAX: no matter how old */
+    bool     packs;       /* each fold packs (repack.h), be it worth while or not: for tests */
     /* Run work(arg) somewhere else; NULL: it runs at once, here. */
     void   (*offload)(void *user, void (*work)(void *), void *arg);
     void    *user;

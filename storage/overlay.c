@@ -1,8 +1,9 @@
 /* overlay.c - merge a table with sorted facts while walking.
  *
  * Happy path: a cursor on the table and an index into the facts go forward together;
- * the lesser key is shown, and where both have one what the facts make of the row.
- * Damage in a row that is touched ends the walk with HF_ECORRUPT.
+ * the lesser key is shown, and where both have one what the facts make of the row. One row
+ * by itself is asked of the facts, and of the table if they leave it as it is. Damage in a
+ * row that is touched ends the walk with HF_ECORRUPT.
  * Any thread; nothing is written. */
 #include "storage/overlay.h"
 
@@ -204,6 +205,97 @@ int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf
     return err;
 }
 
+/* ---- One row */
+
+enum { TYPES_MOST = 64 }; /* to be compared by name in each look-up */
+
+/* The items of a key's type in a table that is ordered by actor; none: nobody of it. */
+static void span_of_type(const hf_survivors *s, const hf_survivor_list *list, const char *type,
+                         size_t *low, size_t *high)
+{
+    uint32_t rank = 0;
+    bool known = false;
+    for (uint32_t i = 0; i < s->type_count; i++) {
+        int order = strcmp(s->types[i], type);
+        rank += order < 0;
+        known = known || !order;
+    }
+    *low = 0;
+    *high = list->count;
+    if (known && list->items[0].type == rank && list->items[list->count - 1].type == rank)
+        return; /* there is no other */
+    for (int end = 0; end < 2; end++) { /* the first of it, then the first of the next */
+        size_t from = 0, to = list->count;
+        while (from < to) {
+            size_t mid = from + (to - from) / 2;
+            if (list->items[mid].type < rank + (known ? (uint32_t)end : 0))
+                from = mid + 1;
+            else
+                to = mid;
+        }
+        *(end ? high : low) = from;
+    }
+}
+
+/* The first item of [low, high) whose hash is not below this one. Hashes are spread
+ * evenly, so a guess by their size is nearly right; every other step halves. */
+static size_t first_of_hash(const hf_survivor_list *list, size_t low, size_t high, uint64_t hash)
+{
+    for (bool guess = true; low < high; guess = !guess) {
+        uint64_t first = list->items[low].hash, last = list->items[high - 1].hash;
+        if (hash <= first)
+            return low;
+        if (hash > last)
+            return high;
+        double share = guess ? (double)(hash - first) / (double)(last - first) : 0.5;
+        size_t at = low + (size_t)(share * (double)(high - 1 - low));
+        if (list->items[at].hash < hash)
+            low = at + 1;
+        else
+            high = at;
+    }
+    return low;
+}
+
+/* Where the facts about a row may begin. States are looked up one by one and at random:
+ * there most items are passed without a look at their entries. */
+static size_t facts_near(const hf_overlay *over, hf_table table, hf_bytes key)
+{
+    const hf_survivors *s = over->facts;
+    const char *type = key.data; /* ends with a zero byte, the hash follows */
+    size_t none = 0, len = strnlen(type, key.len), low, high;
+    if (table != HF_IN_STATE || key.len < len + 9 || s->type_count > TYPES_MOST)
+        return hf_survivors_seek(s, table, key, over->hint ? over->hint : &none);
+    span_of_type(s, &s->table[table], type, &low, &high);
+    return first_of_hash(&s->table[table], low, high,
+                         hf_get64_key((const uint8_t *)key.data + len + 1));
+}
+
+static int get_row(const hf_overlay *over, hf_table table, hf_bytes key, hf_bytes *payload)
+{
+    hf_bytes value;
+    int got = hf_txn_get(over->txn, table, key, &value);
+    return got ? got : hf_row_open(table, key, value, payload);
+}
+
+/* Do the facts say what becomes of that row? HF_FATE_NONE: the table does. */
+static int look_at_facts(const hf_overlay *over, hf_table table, hf_bytes key, hf_fate *fate)
+{
+    const hf_survivors *s = over->facts;
+    int order = -1;
+    hf_key run;
+    fate->verdict = HF_FATE_NONE;
+    for (size_t to, from = facts_near(over, table, key); from < s->table[table].count; from = to) {
+        to = hf_survivors_run(s, table, from, &run);
+        order = compare_keys(hf_key_bytes(&run), key);
+        if (!order)
+            return hf_fate_of(s, table, from, to, &run, load_row, over->txn, over->buf, fate);
+        if (order > 0)
+            break;
+    }
+    return HF_OK;
+}
+
 typedef struct exact {
     hf_bytes  key;
     hf_bytes *payload;
@@ -222,18 +314,29 @@ static int take_exact(void *user, hf_bytes key, hf_bytes payload)
     return STOP;
 }
 
-int hf_overlay_get(const hf_overlay *overlay, hf_table table, hf_bytes key, hf_bytes *payload)
+static int get_step(const hf_overlay *overlay, hf_bytes key, hf_bytes *payload)
 {
-    if (!overlay->facts) { /* nothing lies over the tables */
-        hf_bytes value;
-        int got = hf_txn_get(overlay->txn, table, key, &value);
-        return got ? got : hf_row_open(table, key, value, payload);
-    }
     exact x = { key, payload, 0 };
     hf_overlay only = *overlay;
     only.within = key;
-    int err = hf_overlay_walk(&only, table, key, take_exact, &x);
+    int err = hf_overlay_walk(&only, HF_IN_STEPS, key, take_exact, &x);
     if (err && err != STOP)
         return err;
     return x.found ? HF_OK : HF_ENOTFOUND;
+}
+
+int hf_overlay_get(const hf_overlay *overlay, hf_table table, hf_bytes key, hf_bytes *payload)
+{
+    hf_fate fate;
+    if (!overlay->facts || !overlay->facts->table[table].count)
+        return get_row(overlay, table, key, payload); /* nothing lies over the table */
+    if (table == HF_IN_STEPS)
+        return get_step(overlay, key, payload);
+    int err = look_at_facts(overlay, table, key, &fate);
+    if (err || fate.verdict == HF_FATE_GONE)
+        return err ? err : HF_ENOTFOUND;
+    if (fate.verdict == HF_FATE_NONE)
+        return get_row(overlay, table, key, payload);
+    *payload = hf_view(overlay->buf->bytes + 1, fate.len);
+    return HF_OK;
 }

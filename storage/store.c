@@ -1,11 +1,10 @@
 /* store.c - transactions, tables and cursors of a store; the only file that knows LMDB.
  *
  * Happy path: disk.c has the environment mapped and the tables opened; then come
- * transactions, rows, commits. All are thin wrappers: read transactions and their
- * reader slots are pooled, nothing is allocated per row.
- * What fails: a put or delete marks its transaction, which can then only be
- * aborted; a commit has the three outcomes of store.h (see outcome()). After an
- * unknown one the disk is dead: every later call answers HF_EUNKNOWN.
+ * transactions, rows, commits. All are thin wrappers: read transactions and their reader
+ * slots are pooled, nothing is allocated per row. What fails: a put or delete marks its
+ * transaction, which can then only be aborted; a commit has the three outcomes of store.h (see
+ * outcome()). After an unknown one the disk is dead: every later call answers HF_EUNKNOWN.
  * Any thread; the write transaction: the thread that began it. */
 #include "storage/assert.h"
 #include "storage/env.h"
@@ -19,8 +18,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define READERS    510   /* slots of LMDB's reader table, all processes together, */
-#define LOCK_TABLE 32768 /* which makes so many bytes of lock.mdb */
+#define READERS 510 /* slots of LMDB's reader table, all processes together: HF_ENV_LOCK_TABLE */
 #define FREE_TABLE 0     /* LMDB's own two tables */
 #define MAIN_TABLE 1
 
@@ -176,15 +174,9 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 {
     unsigned flags = MDB_NOTLS | (e->writable ? 0 : MDB_RDONLY) |
                      (options->lmdb_unsafe & (MDB_NOSYNC | MDB_NOMETASYNC));
-    char     table[PATH_MAX + 32];
-    MDB_stat stat;
-    /* LMDB leaves it full of holes; touching one on a full disk is a SIGBUS. Must
-     * come before LMDB has it: closing a file drops this process's locks on it. */
-    (void)snprintf(table, sizeof table, "%s/lock.mdb", directory);
-    int rc = e->writable ? hf_tail_file(table, LOCK_TABLE) : HF_OK;
-    if (rc)
-        return rc;
-    rc = mdb_env_create(&e->mdb);
+    MDB_envinfo info;
+    MDB_stat    stat;
+    int rc = mdb_env_create(&e->mdb);
     if (rc)
         return map_failed(e, options, rc);
     (void)mdb_env_set_userctx(e->mdb, e);
@@ -197,6 +189,8 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
         return map_failed(e, options, rc);
     (void)mdb_env_stat(e->mdb, &stat);
     e->page_size = stat.ms_psize;
+    (void)mdb_env_info(e->mdb, &info);
+    e->map = info.me_mapaddr;
     e->lmdb = mdb_version(NULL, NULL, NULL);
     return HF_OK;
 }
@@ -432,7 +426,7 @@ static int row_failed(hf_txn *txn, hf_table table, int rc)
         err = hf_error(HF_ENOMEM, "table %s of %s", hf_table_name(table), e->path);
     else if (out_of_space(rc) || (rc == EIO && lacks_room(txn)))
         err = hf_error(HF_EFULL, "table %s of %s: %s", hf_table_name(table), e->path, reason(rc));
-    else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND)
+    else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL)
         err = hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage", hf_table_name(table),
                        e->path, reason(rc));
     else if (rc == MDB_BAD_TXN && txn->err)
@@ -493,6 +487,11 @@ int hf_txn_del(hf_txn *txn, hf_table table, hf_bytes key)
     MDB_val k = to_val(key);
     int     rc = mdb_del(txn->mdb, txn->env->tables[table], &k, NULL);
     return rc ? row_failed(txn, table, rc) : count_row(txn, key.len);
+}
+
+uint64_t hf_txn_moment(const hf_txn *txn)
+{
+    return mdb_txn_id(txn->mdb);
 }
 
 int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes)

@@ -75,6 +75,14 @@ uint64_t       hf_disk_page(const hf_disk *disk); /* bytes of a page of the file
 const uint8_t *hf_disk_uuid(const hf_disk *disk); /* 16 bytes, from the marker */
 int            hf_disk_forked(const hf_disk *disk); /* HF_EFORK in a child, else HF_OK */
 
+/* Who waits for a page of the file waits for as many around it as the machine reads ahead:
+ * good for a table that is walked or soon all wanted, bad for rows of many pages that lie
+ * anywhere. Who reads such ones names them, a few early, and expects no others (NAMED) as
+ * long as it does. Hints: nothing can fail. */
+typedef enum hf_disk_reads { HF_READS_NEAR, HF_READS_NAMED } hf_disk_reads;
+void hf_disk_expect(const hf_disk *disk, hf_disk_reads reads);
+void hf_disk_want(hf_bytes data); /* of a row, as a cursor shows it */
+
 /* Write the file `last-stop` (time, pid, code, text), synced as well as may be:
  * called when the engine had to stop by itself, so it never fails. And read it:
  * HF_ENOTFOUND when there is none. Removed by hf_disk_forget_stop. */
@@ -118,6 +126,9 @@ int hf_txn_get(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes *value);
 int hf_txn_put(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes value);
 int hf_txn_append(hf_txn *txn, hf_table table, hf_bytes key, size_t len, void **room);
 int hf_txn_del(hf_txn *txn, hf_table table, hf_bytes key);
+/* Which commit it reads: two with the same number show the same. */
+uint64_t hf_txn_moment(const hf_txn *txn);
+
 /* How many rows, and what their pages take. */
 int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes);
 static inline int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows)

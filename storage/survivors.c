@@ -24,20 +24,20 @@ typedef struct collector {
 
 /* ---- Collecting */
 
-static int note_type(collector *c, const hf_entry *e, uint32_t *type)
+static int note_type(collector *c, const char *to, size_t to_len, uint32_t *type)
 {
     hf_survivors *s = c->out;
-    if (c->type_len && e->to_len > c->type_len && e->to[c->type_len] == '/'
-        && memcmp(s->types[c->type_last], e->to, c->type_len) == 0) {
+    if (c->type_len && to_len > c->type_len && to[c->type_len] == '/'
+        && memcmp(s->types[c->type_last], to, c->type_len) == 0) {
         *type = c->type_last;
         return HF_OK;
     }
-    size_t len = hf_address_type_len(e->to, e->to_len);
+    size_t len = hf_address_type_len(to, to_len);
     if (len > HF_TYPE_MAX)
-        return hf_error(HF_ECORRUPT, "an entry names the actor \"%s\"", e->to);
+        return hf_error(HF_ECORRUPT, "an entry names the actor \"%s\"", to);
     for (uint32_t i = 0; i < s->type_count; i++) {
         uint32_t at = (c->type_last + i) % s->type_count;
-        if (strncmp(s->types[at], e->to, len) == 0 && !s->types[at][len]) {
+        if (strncmp(s->types[at], to, len) == 0 && !s->types[at][len]) {
             *type = c->type_last = at;
             c->type_len = len;
             return HF_OK;
@@ -52,7 +52,7 @@ static int note_type(collector *c, const hf_entry *e, uint32_t *type)
         s->types = types;
     }
     memset(s->types[s->type_count], 0, sizeof *s->types);
-    memcpy(s->types[s->type_count], e->to, len);
+    memcpy(s->types[s->type_count], to, len);
     *type = c->type_last = s->type_count++;
     c->type_len = len;
     return HF_OK;
@@ -108,7 +108,7 @@ static int collect_entry(collector *c, const hf_entry *e, hf_survivor *item, boo
     if (e->op == HF_OP_BODY || e->op == HF_OP_VOID) /* a body is shown by who shares it */
         return HF_OK;
     int err = e->to_len && e->op != HF_OP_PAUSE && e->op != HF_OP_RESUME
-        ? note_type(c, e, &type) : HF_OK;
+        ? note_type(c, e->to, e->to_len, &type) : HF_OK;
     item->type = type & 0x7ffu;
     item->gone = done && e->op == HF_OP_DUE;
     if (!err && (e->op == HF_OP_DUE || hf_due_is_letter(e)))
@@ -153,16 +153,17 @@ static int collect_entry(collector *c, const hf_entry *e, hf_survivor *item, boo
     }
 }
 
-/* Most entries of most windows are SENDs that are done: their size is all we
- * want of them, and a SEND without extra fields tells it in its head. */
-static size_t skip_done(const uint8_t *at, size_t left)
+/* Most entries of most windows: a message that waits for its turn, or is done. */
+static int collect_plain(collector *c, const uint8_t *at, hf_survivor *item, bool done)
 {
-    if (left < HF_ENTRY_HEAD || at[0] != HF_OP_SEND || at[1] & HF_ENTRY_EXTRA)
-        return 0;
-    size_t size = HF_ENTRY_HEAD + (size_t)hf_get32(at + 4) + (at[2] ? at[2] + 1u : 0)
-        + (at[3] ? at[3] + 1u : 0);
-    size = (size + 15) & ~(size_t)15;
-    return size <= left ? size : 0;
+    uint32_t type = 0;
+    if (done && hf_survivor_position(c->out, item) >= c->out->applied)
+        return HF_OK;
+    int err = note_type(c, hf_entry_plain_to(at), at[2], &type);
+    item->type = type & 0x7ffu;
+    item->gone = done;
+    c->out->messages += !done;
+    return err ? err : add(c, HF_IN_INBOX, item);
 }
 
 static int collect_record(collector *c, uint32_t number)
@@ -174,19 +175,23 @@ static int collect_record(collector *c, uint32_t number)
     const uint8_t *at = first;
     for (uint32_t index = 0; index < r->count; index++) {
         bool done = hf_record_is_done(r, index);
-        size_t size = done && r->base >= c->out->applied ? skip_done(at, (size_t)(end - at)) : 0;
-        if (!size) {
-            hf_entry e;
+        hf_survivor item = { .entry = at, .record = number, .index = index & 0xfffff };
+        size_t size = hf_entry_plain(at, (size_t)(end - at));
+        hf_entry e;
+        int err;
+        if (size) {
+            item.hash = hf_get64(at + 8);
+            err = collect_plain(c, at, &item, done);
+        } else {
             size = hf_entry_decode(at, (size_t)(end - at), &e);
             if (!size || !hf_sharing_resolve(first, at, &e))
                 return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                                 (unsigned long long)(r->base + index));
-            hf_survivor item = { .hash = e.hash, .entry = at, .record = number,
-                                 .index = index & 0xfffff };
-            int err = collect_entry(c, &e, &item, done);
-            if (err)
-                return err;
+            item.hash = e.hash;
+            err = collect_entry(c, &e, &item, done);
         }
+        if (err)
+            return err;
         at += size;
     }
     return HF_OK;
@@ -194,7 +199,7 @@ static int collect_record(collector *c, uint32_t number)
 
 /* ---- Sorting */
 
-enum { DIGIT = 11, BUCKETS = 1 << DIGIT, AHEAD = 16 };
+enum { DIGIT = 11, BUCKETS = 1 << DIGIT, AHEAD = 16, SMALL = 64 };
 
 static uint32_t digit_of(const hf_survivor *item, unsigned pass)
 {
@@ -251,28 +256,6 @@ static int compare_plain(const void *pa, const void *pb)
     return (a->index > b->index) - (a->index < b->index);
 }
 
-/* Nearly sorted already: only neighbours with equal digits can be wrong. Equal
- * hashes are most likely one actor, which only the addresses in their entries can
- * tell; those lie anywhere in the window, so they are asked for early. */
-static void mend(hf_survivor_list *list)
-{
-    for (size_t i = 1; i < list->count; i++) {
-        hf_survivor item = list->items[i];
-        const hf_survivor *soon = &list->items[i + AHEAD < list->count ? i + AHEAD : i];
-        if (soon[-1].hash == soon->hash) {
-            __builtin_prefetch(soon[-1].entry);
-            __builtin_prefetch(soon[-1].entry + 64);
-            __builtin_prefetch(soon->entry);
-            __builtin_prefetch(soon->entry + 64);
-        }
-        size_t at = i;
-        for (; at && compare_actors(&list->items[at - 1], &item) > 0; at--)
-            list->items[at] = list->items[at - 1];
-        if (at != i)
-            list->items[at] = item;
-    }
-}
-
 /* Does its key begin with an actor? And then has it a name? */
 static bool is_named(hf_table table)
 {
@@ -293,7 +276,7 @@ static int sort_table(hf_survivors *s, hf_table table)
             qsort(list->items, list->count, sizeof *list->items, compare_plain);
         return HF_OK;
     }
-    if (list->count > 64) {
+    if (list->count > SMALL) {
         hf_survivor *other = hf_mem_alloc(list->count * sizeof *other);
         if (!other)
             return hf_error(HF_ENOMEM, "sorting the window");
@@ -307,7 +290,6 @@ static int sort_table(hf_survivors *s, hf_table table)
         list->room = list->count;
         hf_mem_free(other);
     }
-    mend(list);
     return HF_OK;
 }
 
@@ -389,14 +371,55 @@ static int sort_inside(hf_survivors *s, hf_table table, size_t from, size_t to)
     return HF_OK;
 }
 
-static int sort_actors_inside(hf_survivors *s, hf_table table)
+/* Nearly sorted already: only neighbours with equal digits can be wrong. Equal hashes are
+ * most likely one actor, which only the addresses in their entries can tell. */
+static int mend(hf_survivors *s, hf_table table, size_t from, size_t to)
 {
-    hf_survivor_list *list = &s->table[table];
-    for (size_t from = 0, to; from < list->count; from = to) {
-        for (to = from + 1; to < list->count; to++)
-            if (compare_actors(&list->items[from], &list->items[to]) != 0)
+    hf_survivor *items = s->table[table].items;
+    bool one = true, inside = table == HF_IN_INBOX || is_named(table);
+    int err = HF_OK;
+    for (size_t i = from + 1; i < to; i++) {
+        int order = compare_actors(&items[i - 1], &items[i]);
+        one = one && order == 0;
+        if (order <= 0)
+            continue;
+        hf_survivor item = items[i];
+        size_t at = i;
+        for (; at > from && compare_actors(&items[at - 1], &item) > 0; at--)
+            items[at] = items[at - 1];
+        items[at] = item;
+    }
+    for (size_t next; inside && !err && from < to; from = next) {
+        for (next = one ? to : from + 1; next < to; next++)
+            if (compare_actors(&items[from], &items[next]) != 0)
                 break;
-        int err = to - from > 1 ? sort_inside(s, table, from, to) : HF_OK;
+        err = next - from > 1 ? sort_inside(s, table, from, next) : HF_OK;
+    }
+    return err;
+}
+
+static bool is_alike(const hf_survivor *a, const hf_survivor *b)
+{
+    return a->hash >> 31 == b->hash >> 31 && a->type == b->type;
+}
+
+/* Entries lie anywhere in the window: those that will be looked at are asked for early. */
+static int mend_actors(hf_survivors *s, hf_table table)
+{
+    const hf_survivor_list *list = &s->table[table];
+    for (size_t from = 0, to; from < list->count; from = to) {
+        for (to = from + 1; to < list->count; to++) {
+            const hf_survivor *soon = &list->items[to + AHEAD < list->count ? to + AHEAD : to];
+            if (soon[-1].hash == soon->hash) {
+                __builtin_prefetch(soon[-1].entry);
+                __builtin_prefetch(soon[-1].entry + 64);
+                __builtin_prefetch(soon->entry);
+                __builtin_prefetch(soon->entry + 64);
+            }
+            if (list->count > SMALL && !is_alike(&list->items[from], &list->items[to]))
+                break;
+        }
+        int err = to - from > 1 ? mend(s, table, from, to) : HF_OK;
         if (err)
             return err;
     }
@@ -465,8 +488,8 @@ int hf_survivors_collect(hf_survivors *s, hf_record *const *records, uint32_t co
     for (int t = 0; !err && t < HF_TABLES; t++)
         err = sort_table(s, (hf_table)t);
     for (int t = 0; !err && t < HF_TABLES; t++)
-        if (t == HF_IN_INBOX || is_named((hf_table)t))
-            err = sort_actors_inside(s, (hf_table)t);
+        if (is_of_actors((hf_table)t))
+            err = mend_actors(s, (hf_table)t);
     if (!err)
         err = settle_steps(s);
     if (err)
@@ -481,118 +504,4 @@ void hf_survivors_done(hf_survivors *s)
     hf_mem_free(s->records);
     hf_mem_free(s->types);
     memset(s, 0, sizeof *s);
-}
-
-/* ---- Reading */
-
-size_t hf_survivor_entry(const hf_survivors *s, const hf_survivor *item, hf_entry *e)
-{
-    const hf_record *r = s->records[item->record];
-    size_t left = (size_t)(r->data + r->size - item->entry);
-    size_t size = hf_entry_decode(item->entry, left, e);
-    bool whole = hf_sharing_resolve(r->data + hf_record_entries_at(r->runs), item->entry, e);
-    HF_ASSERT(size && whole); /* it was read before */
-    if (hf_entry_is_message(e->op))
-        hf_due_place(e, hf_survivor_position(s, item));
-    if (e->op == HF_OP_ALARM)
-        e->generation = hf_survivor_position(s, item);
-    return size;
-}
-
-static void key_of(const hf_survivors *s, hf_table table, const hf_survivor *item, hf_key *key)
-{
-    uint8_t len;
-    const char *to = address_of(item, &len);
-    hf_entry e;
-    switch (table) {
-    case HF_IN_STATE:
-        hf_key_actor(key, to, len, item->hash);
-        return;
-    case HF_IN_INBOX:
-        if (item->entry[0] == HF_OP_SEND) {
-            hf_key_place(key, to, len, item->hash, hf_survivor_position(s, item));
-            return;
-        }
-        hf_survivor_entry(s, item, &e);
-        hf_key_place(key, to, len, item->hash, e.place);
-        return;
-    case HF_IN_ALARM_NAMES:
-        hf_survivor_entry(s, item, &e);
-        hf_due_key(key, &e);
-        return;
-    case HF_IN_ROWS:
-    case HF_IN_DEDUPE:
-    case HF_IN_TOPICS:
-        hf_survivor_entry(s, item, &e);
-        hf_taken_name(table, &e);
-        hf_key_name(key, &e);
-        return;
-    case HF_IN_PAUSES:
-        hf_survivor_entry(s, item, &e);
-        hf_key_text(key, e.to);
-        return;
-    case HF_IN_STEPS:
-        hf_survivor_entry(s, item, &e);
-        hf_key_step(key, e.id, e.generation, e.place);
-        if (e.op != HF_OP_STEP)
-            hf_key_number(key, e.id); /* all of this message's go */
-        return;
-    default:
-        hf_key_number(key, item->hash);
-        return;
-    }
-}
-
-size_t hf_survivors_run(const hf_survivors *s, hf_table table, size_t from, hf_key *key)
-{
-    const hf_survivor_list *list = &s->table[table];
-    size_t to = from + 1;
-    key_of(s, table, &list->items[from], key);
-    for (; to < list->count && list->items[to].hash == list->items[from].hash; to++) {
-        hf_key next;
-        key_of(s, table, &list->items[to], &next);
-        if (next.len != key->len || memcmp(next.bytes, key->bytes, key->len) != 0)
-            break;
-    }
-    return to;
-}
-
-static int compare_at(const hf_survivors *s, hf_table table, size_t at, hf_bytes key)
-{
-    hf_key own;
-    key_of(s, table, &s->table[table].items[at], &own);
-    int order = memcmp(own.bytes, key.data, own.len < key.len ? own.len : key.len);
-    return order ? order : (own.len > key.len) - (own.len < key.len);
-}
-
-size_t hf_survivors_seek(const hf_survivors *s, hf_table table, hf_bytes key, size_t *hint)
-{
-    size_t count = s->table[table].count, low = 0, high = count, step = 1;
-    size_t at = *hint < count ? *hint : 0;
-    /* From the hint in growing steps: whoever goes on where he was is there at once. */
-    if (count && compare_at(s, table, at, key) < 0) {
-        for (low = at + 1; count - at > step; low = at + 1, step *= 2) {
-            at += step;
-            if (compare_at(s, table, at, key) >= 0) {
-                high = at;
-                break;
-            }
-        }
-    } else {
-        for (high = at; at; high = at, step *= 2) {
-            at = at > step ? at - step : 0;
-            if (compare_at(s, table, at, key) < 0) {
-                low = at + 1;
-                break;
-            }
-        }
-    }
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (compare_at(s, table, mid, key) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return *hint = low;
 }

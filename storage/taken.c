@@ -41,6 +41,13 @@ int hf_taken_decode(hf_bytes value, hf_taken *taken)
     return HF_OK;
 }
 
+int hf_taken_of_row(hf_bytes payload, hf_taken *taken)
+{
+    if (payload.len < 8)
+        return hf_error(HF_ECORRUPT, "what was taken under a word is cut short");
+    return hf_taken_decode(hf_view((const uint8_t *)payload.data + 8, payload.len - 8), taken);
+}
+
 /* The letter that a fact is about. */
 static int letter_of(const hf_survivors *s, const hf_survivor *item, const hf_entry *e,
                      uint64_t *id)
@@ -84,9 +91,7 @@ static int is_outdated(const hf_key *key, hf_fate_load load, void *user, uint64_
     int err = load(user, HF_IN_DEDUPE, key, &payload);
     if (err)
         return err == HF_ENOTFOUND ? HF_OK : err;
-    if (payload.len < 8)
-        return hf_error(HF_ECORRUPT, "what was taken under a word is cut short");
-    err = hf_taken_decode(hf_view((const uint8_t *)payload.data + 8, payload.len - 8), &row);
+    err = hf_taken_of_row(payload, &row);
     *yes = !err && row.id > id;
     return err;
 }
@@ -113,8 +118,8 @@ int hf_taken_fate(const hf_survivors *s, size_t from, size_t to, const hf_key *k
     if (e.op == HF_OP_PUT) {
         memcpy(buf->bytes + 9, e.data.data, e.data.len);
     } else {
-        hf_taken taken = { .id = id, .time_ms = e.sent ? e.sent
-                                                       : s->records[item->record]->time_ms };
+        const hf_record *r = s->records[item->record];
+        hf_taken taken = { .id = id, .time_ms = r->time_ms + (uint64_t)r->skew_ms };
         hf_taken_sum(taken.sum, hf_view(e.name, e.name_len), e.data);
         hf_taken_encode(&taken, buf->bytes + 9);
     }

@@ -3,7 +3,7 @@
  * The SEND that carries the word is itself the fact; a PUT says the same with what came
  * of it, a DROP that it was long ago. Of facts about one word the one of the newest
  * letter counts, and of one letter the last. A value is
- *   id(8) taken, Unix ms(8) sum of kind and body(16) outcome(1), then the reply */
+ *   id(8) taken, engine time in ms(8) sum of kind and body(16) outcome(1), then the reply */
 #ifndef STORAGE_TAKEN_H
 #define STORAGE_TAKEN_H
 
@@ -34,8 +34,11 @@ void   hf_taken_sum(uint8_t sum[16], hf_bytes kind, hf_bytes body);
 /* Room for HF_TAKEN_SIZE + reply.len. Returns the size. */
 size_t hf_taken_encode(const hf_taken *taken, uint8_t *at);
 int    hf_taken_decode(hf_bytes value, hf_taken *taken); /* HF_ECORRUPT */
+/* Of a whole row, which begins with a position. */
+int    hf_taken_of_row(hf_bytes payload, hf_taken *taken);
 
-/* May the word be used again? A clock that was set back does not make it free. */
+/* May the word be used again? By engine time, so that nobody who sets the clock makes it free,
+ * or keeps it. */
 static inline bool hf_taken_is_over(uint64_t time_ms, uint64_t now_ms)
 {
     return now_ms > time_ms && now_ms - time_ms >= HF_TAKEN_MS;

@@ -8,6 +8,7 @@
 
 #include "storage/assert.h"
 #include "storage/due.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/kept.h"
 #include "storage/memory.h"
@@ -17,6 +18,7 @@ struct hf_view_of {
     hf_txn      *txn;
     hf_window    window;
     hf_survivors survivors;
+    const hf_survivors *facts; /* these, or those of whom it is the twin */
     hf_rowbuf    buf;
     uint64_t     seed, folding, next;
 };
@@ -98,6 +100,7 @@ int hf_view_open(hf_view_of **out, hf_disk *disk)
     if (!view)
         return hf_error(HF_ENOMEM, "a view");
     hf_window_init(&view->window, 0);
+    view->facts = &view->survivors;
     int err = hf_txn_read(disk, &view->txn);
     if (!err)
         err = hf_meta_get(view->txn, "seed", 0, &view->seed);
@@ -107,6 +110,27 @@ int hf_view_open(hf_view_of **out, hf_disk *disk)
         err = hf_meta_get(view->txn, "next", 1, &view->next);
     if (!err)
         err = load_log(view);
+    if (err) {
+        hf_view_close(view);
+        return err;
+    }
+    *out = view;
+    return HF_OK;
+}
+
+int hf_view_twin(hf_view_of **out, const hf_view_of *of, hf_disk *disk)
+{
+    hf_view_of *view = hf_mem_zero(1, sizeof *view);
+    if (!view)
+        return hf_error(HF_ENOMEM, "a view");
+    hf_window_init(&view->window, 0);
+    view->facts = of->facts;
+    view->seed = of->seed;
+    view->folding = of->folding;
+    view->next = of->next;
+    int err = hf_txn_read(disk, &view->txn);
+    if (!err && hf_txn_moment(view->txn) != hf_txn_moment(of->txn))
+        err = hf_error(HF_EAGAIN, "a commit came between");
     if (err) {
         hf_view_close(view);
         return err;
@@ -128,7 +152,7 @@ void hf_view_close(hf_view_of *view)
 
 static hf_overlay overlay_of(hf_view_of *view)
 {
-    return (hf_overlay){ .txn = view->txn, .facts = &view->survivors, .buf = &view->buf };
+    return (hf_overlay){ .txn = view->txn, .facts = view->facts, .buf = &view->buf };
 }
 
 int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user)
@@ -237,7 +261,12 @@ hf_txn *hf_view_txn(const hf_view_of *view)
 
 const hf_survivors *hf_view_facts(const hf_view_of *view)
 {
-    return &view->survivors;
+    return view->facts;
+}
+
+uint64_t hf_view_time(const hf_view_of *view)
+{
+    return hf_window_time(&view->window, hf_clock_wall_ms());
 }
 
 uint64_t hf_view_seed(const hf_view_of *view)

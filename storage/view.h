@@ -15,6 +15,10 @@ typedef struct hf_view_of hf_view_of;
 int  hf_view_open(hf_view_of **view, hf_disk *disk);
 void hf_view_close(hf_view_of *view);
 
+/* The same moment for another thread, as long as `of` is open. HF_EAGAIN: a commit came
+ * between; HF_ENOMEM, what hf_txn_read gives. */
+int  hf_view_twin(hf_view_of **twin, const hf_view_of *of, hf_disk *disk);
+
 /* As hf_overlay_walk. */
 typedef hf_overlay_fn hf_view_fn;
 int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user);
@@ -39,6 +43,10 @@ int hf_view_log(hf_view_of *view, hf_entry_fn each, void *user);
 /* What it is made of, for who reads an index himself: the snapshot, and the log's facts. */
 hf_txn             *hf_view_txn(const hf_view_of *view);
 const hf_survivors *hf_view_facts(const hf_view_of *view);
+
+/* Engine time, as the newest record has it: Unix ms but for what somebody set the wall
+ * clock by. */
+uint64_t hf_view_time(const hf_view_of *view);
 
 uint64_t hf_view_seed(const hf_view_of *view);
 uint64_t hf_view_next(const hf_view_of *view); /* the next position, as far as disk knows */

@@ -311,7 +311,7 @@ int hf_window_facts(const hf_window *w, hf_fact_fn each, void *user)
     int err = HF_OK;
     for (uint32_t i = 0; !err && i < w->count; i++) {
         const hf_record *r = hf_window_at(w, i);
-        if (!r->keep || !r->data)
+        if (!r->keep || !r->data || r->plain)
             continue;
         const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
         for (uint32_t n = 0; !err && n < r->count; n++) {

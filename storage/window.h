@@ -36,6 +36,7 @@ typedef struct hf_record {
     uint32_t       keep;    /* other entries that the fold must see */
     atomic_uint    passed;  /* readers that need it no more */
     bool           borrowed; /* data belongs to somebody else */
+    bool           plain;    /* of an earlier run, nothing but plain messages in it */
     bool           past;     /* of an earlier run: its bytes stay till it is folded */
     bool           pointed;  /* who came past may point to what is no message: alarms */
     size_t         room;    /* bytes allocated for data */
@@ -60,6 +61,16 @@ void hf_window_done(hf_window *window); /* frees all; the struct is the caller's
 static inline hf_record *hf_window_at(const hf_window *window, uint32_t index)
 {
     return window->records[(window->first + index) & (window->slots - 1)];
+}
+
+/* Engine time, going on from the newest record; Unix ms but for what somebody set the wall
+ * clock by while an engine ran. */
+static inline uint64_t hf_window_time(const hf_window *window, uint64_t wall_ms)
+{
+    if (!window->count)
+        return wall_ms;
+    const hf_record *last = hf_window_at(window, window->count - 1);
+    return (wall_ms > last->time_ms ? wall_ms : last->time_ms) + (uint64_t)last->skew_ms;
 }
 
 /* A chunk for a record of `size` bytes; NULL: out of memory. */

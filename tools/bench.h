@@ -16,6 +16,7 @@ typedef struct bench {
     const char  *name;
     uint32_t     body, state, threads, shards;
     uint64_t     actors, pending, alarms, ms;
+    uint64_t     history;         /* finished messages that are known; 0: none */
     bool         flood_type;      /* the crowd is a whole type's, not one actor's */
     char         root[PATH_MAX - 32]; /* made by us, removed by us */
     char         store[PATH_MAX];
@@ -33,6 +34,7 @@ int bench_memory(bench *run);
 int bench_crowd(bench *run);
 int bench_alarms(bench *run);
 int bench_disk(bench *run);
+int bench_peek(bench *run);
 
 /* ---- The result */
 void bench_put_uint(bench *run, const char *name, uint64_t number);
@@ -77,6 +79,10 @@ int bench_drain(hf_engine *engine);
 /* hf_post until it is taken, waiting with hf_sync; *stop ends it: HF_EAGAIN. */
 int bench_post(hf_engine *engine, const hf_letter *letters, size_t count,
                const atomic_bool *stop);
+
+/* Three windows of large messages to one actor of `type`, handled: all else has left the
+ * window for the tables. */
+int bench_push_out(hf_engine *engine, const char *type);
 
 /* What handlers count: one slot a thread, so that counting costs nothing. */
 typedef struct bench_slot {
@@ -179,6 +185,8 @@ typedef struct bench_lmdb bench_lmdb;
 int  bench_lmdb_open(bench_lmdb **lmdb, const char *path);
 /* Commits of one small record, one after another, for so long. */
 int  bench_lmdb_run(bench_lmdb *lmdb, uint32_t value, uint64_t ms, bench_times *times);
+/* How many of `rows` rows with `state` bytes of payload it finds a second, at random. */
+int  bench_lmdb_look(bench_lmdb *lmdb, uint64_t rows, uint32_t state, uint64_t ms, double *rate);
 void bench_lmdb_close(bench_lmdb *lmdb);
 
 #endif

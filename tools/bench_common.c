@@ -192,6 +192,23 @@ int bench_post(hf_engine *engine, const hf_letter *letters, size_t count,
     return err;
 }
 
+int bench_push_out(hf_engine *engine, const char *type)
+{
+    enum { BODY = 64 * 1024, LETTERS = 64 };
+    const uint64_t window = UINT64_C(128) << 20; /* the engine's default */
+    bench_block block = { 0 };
+    int err = HF_OK;
+    bench_block_init(&block, LETTERS, BODY, NULL);
+    for (size_t i = 0; i < LETTERS; i++)
+        bench_block_address(&block, i, type, 0);
+    for (uint64_t sent = 0; err == HF_OK && sent < 3 * window; sent += (uint64_t)LETTERS * BODY)
+        err = bench_post(engine, block.letters, LETTERS, NULL);
+    if (err == HF_OK)
+        err = hf_sync(engine, HF_NEVER);
+    bench_block_free(&block);
+    return err == HF_OK ? bench_drain(engine) : err;
+}
+
 /* ---- Counting in handlers */
 
 enum { SLOTS = 1024 };

@@ -4,9 +4,8 @@
  * of it, by the clock, and take the latency of probes (bench_probe.c): once
  * alone, and once more after `--pending` messages were sent to a single actor
  * whose type has one thread and whose handler sleeps 10 ms. With `--flood type` they
- * go to many actors of that type, and the others are ten types at 1,000 messages a
- * second. Handlers check that
- * numbers come in order and without a gap. Afterwards the store must hold what
+ * go to as many actors of that type, and the others are of ten types. Handlers check
+ * that numbers come in order and without a gap. Afterwards the store must hold what
  * the crowd's actor did not handle, and nothing of the others.
  *
  * Threads: one sends, the caller's probes, the engine's handle. */
@@ -16,7 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { OTHERS = 10, OTHERS_PER_S = 1000 }; /* with --flood type: so many other types */
+enum { OTHERS = 10 }; /* with --flood type: so many other types */
 enum { SLEEP_MS = 10, TICK_MS = 1, PEAK_MS_MOST = 2000, SHARE = 5, LATE_MS = 60000 };
 
 typedef struct crowd {
@@ -170,10 +169,10 @@ static int measure(crowd *c)
     bench *run = c->run;
     double peak = 0, turns;
     uint64_t ms = run->ms / 2 < PEAK_MS_MOST ? run->ms / 2 : PEAK_MS_MOST;
-    int err = run->flood_type ? HF_OK : send_for(c, ms, &peak);
+    int err = send_for(c, ms, &peak);
     if (err != HF_OK)
         return err;
-    c->rate = run->flood_type ? OTHERS_PER_S : (uint64_t)(peak / SHARE) + 1;
+    c->rate = (uint64_t)(peak / SHARE) + 1;
     err = send_for(c, run->ms, &turns);
     bench_probe_figures base = bench_probes_take();
     uint64_t start = cli_now_ns();
@@ -185,8 +184,7 @@ static int measure(crowd *c)
     bench_probe_figures beside = bench_probes_take();
     if (err != HF_OK)
         return err == HF_EAGAIN ? CLI_INTERRUPTED : err;
-    if (!run->flood_type)
-        bench_put_real(run, "peak_turns_per_s", peak);
+    bench_put_real(run, "peak_turns_per_s", peak);
     bench_put_real(run, "turns_per_s", turns);
     bench_put_real(run, "base_p50_us", base.p50_us);
     bench_put_real(run, "base_p99_us", base.p99_us);

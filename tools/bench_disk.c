@@ -3,7 +3,8 @@
  * Three loops, each for a third of the time: overwrite 4 KiB inside a file that
  * is there already and fdatasync; append 4 KiB and fdatasync; commit one small
  * record to a bare LMDB. Figures of other benches mean something only beside
- * these. The LMDB part is used by `bench wait` too. One thread. */
+ * these. The LMDB part is used by `bench wait` and `bench peek`
+ * too. One thread. */
 #include "tools/bench.h"
 #include "tools/times.h"
 
@@ -100,6 +101,79 @@ int bench_lmdb_run(bench_lmdb *lmdb, uint32_t value, uint64_t ms, bench_times *t
     if (cli_interrupted())
         return CLI_INTERRUPTED;
     return code == 0 ? CLI_OK : lmdb_failed("commit", code);
+}
+
+/* ---- Looking at random */
+
+enum { ROW_EXTRA = 17, KEY = 16 }; /* of an engine's row beside the state; its key */
+
+static void key_bytes(uint8_t key[KEY], uint64_t mixed)
+{
+    memset(key, 0, KEY);
+    for (size_t i = 0; i < sizeof mixed; i++)
+        key[i] = (uint8_t)(mixed >> (56 - 8 * i));
+}
+
+/* An odd factor: no two numbers become the same one. */
+static uint64_t mixed_of(uint64_t number)
+{
+    return (number + 1) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static int in_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int fill_rows(bench_lmdb *lmdb, uint64_t rows, uint32_t state)
+{
+    uint64_t *keys = cli_alloc(rows * sizeof *keys);
+    uint8_t *bytes = cli_alloc(state + ROW_EXTRA), key[KEY];
+    MDB_txn *txn;
+    for (uint64_t i = 0; i < rows; i++)
+        keys[i] = mixed_of(i);
+    qsort(keys, (size_t)rows, sizeof *keys, in_order);
+    int code = mdb_txn_begin(lmdb->env, NULL, 0, &txn);
+    for (uint64_t i = 0; code == 0 && i < rows; i++) {
+        MDB_val k = { sizeof key, key }, v = { state + ROW_EXTRA, bytes };
+        key_bytes(key, keys[i]);
+        code = mdb_put(txn, lmdb->dbi, &k, &v, MDB_APPEND);
+        if (code != 0)
+            mdb_txn_abort(txn);
+    }
+    if (code == 0)
+        code = mdb_txn_commit(txn);
+    free(bytes);
+    free(keys);
+    return code;
+}
+
+int bench_lmdb_look(bench_lmdb *lmdb, uint64_t rows, uint32_t state, uint64_t ms, double *rate)
+{
+    enum { MANY = 256 };
+    uint64_t seed = UINT64_C(0x9e3779b97f4a7c15), gets = 0;
+    uint8_t key[KEY];
+    MDB_txn *txn = NULL;
+    int code = fill_rows(lmdb, rows, state);
+    if (code == 0)
+        code = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn);
+    uint64_t start = cli_now_ns(), now = start;
+    while (code == 0 && now < start + ms * 1000000 && !cli_interrupted()) {
+        for (int i = 0; code == 0 && i < MANY; i++) {
+            MDB_val k = { sizeof key, key }, v;
+            key_bytes(key, mixed_of(bench_below(&seed, rows)));
+            code = mdb_get(txn, lmdb->dbi, &k, &v);
+        }
+        gets += MANY;
+        now = cli_now_ns();
+    }
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    *rate = (double)gets / ((double)(now - start) / 1e9);
+    if (cli_interrupted())
+        return CLI_INTERRUPTED;
+    return code == 0 ? CLI_OK : lmdb_failed("get", code);
 }
 
 static int disk_failed(const char *call)

@@ -200,15 +200,19 @@ static int fill(bench_load *load)
 
 static int open_engine(bench_load *load)
 {
+    const uint32_t history_ms = load->run->history == 0 ? HF_NOW : 0;
     const hf_type types[] = {
         { .name = load->type, .handle = load->handle, .idle_ms = HF_NEVER,
-          .strikes = HF_NEVER, .user = load },
-        { .name = "probe", .handle = bench_probe_turn, .strikes = HF_NEVER },
-        { .name = "echo", .handle = bench_echo_turn, .strikes = HF_NEVER },
+          .strikes = HF_NEVER, .history_ms = history_ms, .user = load },
+        { .name = "probe", .handle = bench_probe_turn, .strikes = HF_NEVER,
+          .history_ms = history_ms },
+        { .name = "echo", .handle = bench_echo_turn, .strikes = HF_NEVER,
+          .history_ms = history_ms },
         { 0 },
     };
     return hf_open(&load->engine, load->run->store,
-                   HF_OPTIONS(.types = types, .shards = load->run->shards, .log = hf_log_stderr));
+                   HF_OPTIONS(.types = types, .shards = load->run->shards,
+                              .history = load->run->history, .log = hf_log_stderr));
 }
 
 int bench_load_run(bench_load *load)

@@ -11,9 +11,7 @@
 #include "tools/bench.h"
 #include "tools/times.h"
 
-
-enum { FLUSH_BODY = 64 * 1024, FLUSH_LETTERS = 64, COUNTED_WITHIN_MS = 5000 };
-#define WINDOW (UINT64_C(128) << 20) /* the engine's default */
+enum { COUNTED_WITHIN_MS = 5000 };
 
 static uint32_t state_bytes; /* set before hf_open */
 
@@ -27,23 +25,6 @@ static int handle_flush(hf_turn *turn, const hf_message *msg)
     (void)turn;
     (void)msg;
     return HF_OK;
-}
-
-/* Push everything else out of the window. */
-static int flush(hf_engine *engine)
-{
-    bench_block block = { 0 };
-    int err = HF_OK;
-    bench_block_init(&block, FLUSH_LETTERS, FLUSH_BODY, NULL);
-    for (size_t i = 0; i < FLUSH_LETTERS; i++)
-        bench_block_address(&block, i, "f", 0);
-    for (uint64_t sent = 0; err == HF_OK && sent < 3 * WINDOW;
-         sent += (uint64_t)FLUSH_LETTERS * FLUSH_BODY)
-        err = bench_post(engine, block.letters, FLUSH_LETTERS, NULL);
-    if (err == HF_OK)
-        err = hf_sync(engine, HF_NEVER);
-    bench_block_free(&block);
-    return err == HF_OK ? bench_drain(engine) : err;
 }
 
 static uint64_t settled_rss(void)
@@ -81,14 +62,14 @@ static uint64_t residents(const bench *run)
 
 static int measure(bench *run, hf_engine *engine, uint64_t before)
 {
-    int err = flush(engine);
+    int err = bench_push_out(engine, "f");
     uint64_t base = settled_rss();
     if (err == HF_OK)
         err = bench_send_each(engine, "m", run->actors, run->body, NULL);
     if (err == HF_OK)
         err = bench_drain(engine);
     if (err == HF_OK)
-        err = flush(engine);
+        err = bench_push_out(engine, "f");
     if (err == CLI_INTERRUPTED || err == HF_EAGAIN)
         return CLI_INTERRUPTED;
     if (err != HF_OK)

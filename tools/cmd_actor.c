@@ -62,7 +62,7 @@ static const cli_column pauses[] = {
 static const struct {
     const char *why, *sentence;
 } sentences[] = {
-    { "nothing", "Nothing waits: there is nothing to do." },
+    { "nothing", "Nothing waits." },
     { "delayed", "All that waits is not yet due: it goes on {u}." },
     { "ready", "It goes on as soon as a thread is free." },
     { "running", "Message {i} runs, since {s}." },
@@ -123,6 +123,28 @@ static void print_why(const cli_context *context, hf_bytes row)
     cli_buffer_free(&line);
 }
 
+/* What to do about it, where there is something. */
+static void say_next(const cli_context *context, hf_bytes row)
+{
+    const cli_output *output = &context->output;
+    hf_bytes why = cli_field_text(row, "why"), type = cli_field_text(row, "type");
+    unsigned long long id = cli_field_uint(row, "id");
+    char word[16];
+    (void)snprintf(word, sizeof word, HF_FMT, HF_ARG(why));
+    if (strcmp(word, "nothing") == 0 && cli_field_uint(row, "dead") > 0)
+        cli_say(output, "`holdfast show ID` tells why it died; once that is mended "
+                        "`holdfast requeue ID` sends it again.");
+    else if (strcmp(word, "retry") == 0)
+        cli_say(output, "`holdfast show %llu` tells all of it, `holdfast requeue %llu` tries it now.",
+                id, id);
+    else if (strcmp(word, "running") == 0 || strcmp(word, "stuck") == 0)
+        cli_say(output, "`holdfast show %llu` tells how far it is, `holdfast cancel %llu` asks it to "
+                        "stop.", id, id);
+    else if (strcmp(word, "breaker") == 0)
+        cli_say(output, "`holdfast ls errors` says what fails; `holdfast resume " HF_FMT "` closes the "
+                        "breaker.", HF_ARG(type));
+}
+
 static void print_actor(cli_context *context, hf_bytes row)
 {
     size_t message_columns = sizeof messages / sizeof *messages;
@@ -144,6 +166,7 @@ static void print_actor(cli_context *context, hf_bytes row)
     cli_sublist(output, row, "topics", "Subscribed to", topics, sizeof topics / sizeof *topics);
     cli_sublist(output, row, "pauses", "Paused and resumed by operators", pauses,
                 sizeof pauses / sizeof *pauses);
+    say_next(context, row);
 }
 
 int cmd_actor(cli_context *context)

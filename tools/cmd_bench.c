@@ -28,6 +28,7 @@ static const struct {
     { "memory", bench_memory, 16, 1000000 },
     { "crowd", bench_crowd, 100, 1000 },
     { "alarms", bench_alarms, 16, 1000 },
+    { "peek", bench_peek, 16, 1000000 },
     { "disk", bench_disk, 100, 1 },
 };
 
@@ -49,6 +50,11 @@ static const cli_column figures[] = {
     { "late p99 µs", "late_p99_us", CLI_AS_TEXT },
     { "latest µs", "late_max_us", CLI_AS_TEXT },
     { "set/s", "sets_per_s", CLI_AS_TEXT },
+    { "peeks/s", "peeks_per_s", CLI_AS_TEXT },
+    { "from the table", "table_peeks_per_s", CLI_AS_TEXT },
+    { "from a log", "log_peeks_per_s", CLI_AS_TEXT },
+    { "LMDB gets/s", "lmdb_gets_per_s", CLI_AS_TEXT },
+    { "peeks", "peeks", CLI_AS_TEXT },
     { "sent in s", "fill_s", CLI_AS_TEXT },
     { "crowd's turns", "crowd_turns", CLI_AS_TEXT },
     { "first turn s", "first_turn_s", CLI_AS_TEXT },
@@ -76,6 +82,7 @@ static const cli_column figures[] = {
     { "threads", "threads", CLI_AS_TEXT },
     { "alarms", "alarms", CLI_AS_TEXT },
     { "pending", "pending", CLI_AS_TEXT },
+    { "history", "history", CLI_AS_TEXT },
     { "flood", "flood", CLI_AS_TEXT },
     { "machine", "machine", CLI_AS_JSON },
 };
@@ -216,6 +223,7 @@ static int take_options(bench *run, size_t which)
     run->actors = cli_number(args, OPT_ACTORS, benches[which].actors);
     run->pending = cli_number(args, OPT_PENDING, 10000000);
     run->alarms = cli_number(args, OPT_ALARMS, 1000000);
+    run->history = cli_number(args, OPT_HISTORY, 100000);
     run->ms = cli_number(args, OPT_SECONDS, 10000);
     if (body < sizeof(bench_body) || body > 1 << 20)
         return bad_range("body", sizeof(bench_body), 1 << 20);
@@ -251,16 +259,19 @@ static void put_options(bench *run)
     bench_put_text(run, "bench", run->name);
     bench_put_uint(run, "body", run->body);
     bool disk = strcmp(run->name, "disk") == 0;
-    if (strcmp(run->name, "state") == 0 || strcmp(run->name, "memory") == 0)
+    bool peek = strcmp(run->name, "peek") == 0;
+    if (peek || strcmp(run->name, "state") == 0 || strcmp(run->name, "memory") == 0)
         bench_put_uint(run, "state", run->state);
     if (!disk && strcmp(run->name, "wait") != 0)
         bench_put_uint(run, "actors", run->actors);
     bool crowd = strcmp(run->name, "crowd") == 0, open = strcmp(run->name, "open") == 0;
-    if (!disk && !open && !crowd && strcmp(run->name, "memory") != 0)
+    if (!disk && !open && !crowd && !peek && strcmp(run->name, "memory") != 0)
         bench_put_uint(run, "threads", run->threads);
     bool alarms = strcmp(run->name, "alarms") == 0;
     if (alarms)
         bench_put_uint(run, "alarms", run->alarms);
+    if (strcmp(run->name, "tell") == 0 || strcmp(run->name, "state") == 0)
+        bench_put_uint(run, "history", run->history);
     if (open || crowd || alarms)
         bench_put_uint(run, "pending", run->pending);
     if (crowd)
@@ -284,7 +295,7 @@ int cmd_bench(cli_context *context)
     while (which < count && strcmp(benches[which].name, name) != 0)
         which++;
     if (which == count) {
-        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, crowd, alarms, disk",
+        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, crowd, alarms, peek, disk",
                      name);
         return CLI_USAGE;
     }

@@ -147,10 +147,12 @@ static void print_line(checkup *c, hf_bytes row, uint64_t age, const uint64_t li
 static int unknown(int err)
 {
     const char *detail = hf_detail();
+    bool plain = cli_detail_says_it(err, detail);
     if (err == HF_ECORRUPT)
         printf("HOLDFAST CRITICAL - damaged: %s\n", detail);
     else
-        printf("HOLDFAST UNKNOWN - %s%s%s\n", hf_strerror(err), *detail ? ": " : "", detail);
+        printf("HOLDFAST UNKNOWN - %s%s%s\n", plain ? "" : hf_strerror(err),
+               *detail && !plain ? ": " : "", detail);
     return err == HF_ECORRUPT ? LEVEL_CRITICAL : LEVEL_UNKNOWN;
 }
 

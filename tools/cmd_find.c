@@ -107,8 +107,9 @@ static int find(find_walk *walk, cli_selection *selection)
     cli_list_end(output, cli_buffer_bytes(&summary));
     cli_buffer_free(&summary);
     cli_say(output, "%llu found, %llu scanned%s.", (unsigned long long)selection->told,
-            (unsigned long long)selection->scanned,
-            code == CLI_INTERRUPTED ? ", interrupted" : selection->more ? ", there are more" : "");
+            (unsigned long long)selection->scanned, code == CLI_INTERRUPTED ? ", interrupted" : "");
+    if (code == CLI_OK && selection->more)
+        cli_say(output, "There are more: --after %llu goes on.", (unsigned long long)selection->after);
     return code == CLI_OK && selection->told == 0 ? CLI_NOT_FOUND : code;
 }
 

@@ -77,6 +77,10 @@ static int list(cli_context *context, size_t which, const char *where)
             cli_say(output, "Nothing %s.", where == NULL ? "waits and nothing is dead" : "matched");
         cli_say(output, "Scanned %llu messages.",
                 (unsigned long long)cli_field_uint(summary, "scanned"));
+        if (strcmp(lists[which].by, "errors") == 0 && output->row_count > 0
+            && output->format == CLI_TABLE)
+            cli_say(output, "`holdfast show ID` tells all of one; `holdfast requeue --where "
+                            "'status = dead and error ~ \"…\"'` sends many again.");
     }
     cli_arguments_free(&arguments);
     cli_buffer_free(&walk.summary);

@@ -3,6 +3,7 @@
  * Asks `message`. Unknown, or done and no longer known: exit code 3. One thread. */
 #include "tools/commands.h"
 #include "tools/context.h"
+#include "tools/pack.h"
 
 static const cli_column fields[] = {
     { "id", "id", CLI_AS_ID },
@@ -79,6 +80,47 @@ static const struct {
     { "children", "Sent", kin, sizeof kin / sizeof *kin },
 };
 
+/* What to do about it, where there is something. */
+static void say_next(const cli_context *context, hf_bytes row, unsigned long long id)
+{
+    const cli_output *output = &context->output;
+    hf_bytes status = cli_field_text(row, "status"), actor = cli_field_text(row, "actor");
+    char word[16];
+    (void)snprintf(word, sizeof word, HF_FMT, HF_ARG(status));
+    if (strcmp(word, "dead") == 0)
+        cli_say(output, "Once what killed it is mended `holdfast requeue %llu` sends it again; "
+                        "`holdfast edit %llu` gives it another body, `holdfast purge %llu` ends it.",
+                id, id, id);
+    else if (strcmp(word, "retrying") == 0)
+        cli_say(output, "`holdfast requeue %llu` tries it now, `holdfast edit %llu` gives it another "
+                        "body, `holdfast cancel %llu` makes it dead.", id, id, id);
+    else if (strcmp(word, "running") == 0)
+        cli_say(output, "`holdfast cancel %llu` asks it to stop.", id);
+    else if (strcmp(word, "done") != 0)
+        cli_say(output, "`holdfast actor " HF_FMT "` says what it waits for.", HF_ARG(actor));
+}
+
+/* Of a step without a result nobody knows whether it was done. */
+static bool has_open_step(hf_bytes row)
+{
+    hf_bytes list = cli_field_list(row, "steps");
+    cli_value step, result;
+    for (hf_bytes from = list; cli_next(&list, &step); from = list)
+        if (!cli_field(hf_view(from.data, from.len - list.len), "result", &result))
+            return true;
+    return false;
+}
+
+static void print_lists(cli_context *context, hf_bytes message)
+{
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        cli_sublist(&context->output, message, lists[i].name, lists[i].title, lists[i].columns,
+                    lists[i].count);
+    if (has_open_step(message))
+        cli_say(&context->output, "A step without a result was begun; whether it was done is not "
+                                  "known.");
+}
+
 int cmd_show(cli_context *context)
 {
     uint64_t id;
@@ -94,10 +136,10 @@ int cmd_show(cli_context *context)
     if (code == CLI_OK) {
         hf_bytes message = cli_buffer_bytes(&row);
         cli_record(&context->output, message, fields, sizeof fields / sizeof *fields);
-        for (size_t i = 0; context->output.format == CLI_TABLE && i < sizeof lists / sizeof *lists;
-             i++)
-            cli_sublist(&context->output, message, lists[i].name, lists[i].title,
-                        lists[i].columns, lists[i].count);
+        if (context->output.format == CLI_TABLE) {
+            print_lists(context, message);
+            say_next(context, message, id);
+        }
     }
     cli_buffer_free(&row);
     cli_arguments_free(&arguments);

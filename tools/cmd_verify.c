@@ -49,7 +49,8 @@ static int verify_verdict(const verify_run *run, const cli_child_end *end)
         return CLI_CORRUPT;
     }
     if (end->err && end->err != HF_ECORRUPT) {
-        cli_complain("%s: %s", hf_strerror(end->err), end->detail);
+        cli_complain("%s%s%s", cli_detail_says_it(end->err, end->detail) ? "" : hf_strerror(end->err),
+                     cli_detail_says_it(end->err, end->detail) ? "" : ": ", end->detail);
         return cli_exit_code(end->err);
     }
     if (run->findings) {

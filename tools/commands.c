@@ -36,6 +36,8 @@ const cli_option cli_options[OPTIONS] = {
     [OPT_THREADS] = { "threads", 0, CLI_NUMBER, "N", "senders [1]" },
     [OPT_PENDING] = { "pending", 0, CLI_NUMBER, "N", "messages that wait [10000000]" },
     [OPT_SECONDS] = { "seconds", 0, CLI_DURATION, "N", "how long to measure [10]" },
+    [OPT_HISTORY] = { "history", 0, CLI_NUMBER, "N",
+                      "finished messages that are known, 0: none [100000]" },
     [OPT_FLOOD] = { "flood", 0, CLI_TEXT, "type|actor", "whose messages are the crowd [actor]" },
     [OPT_ALARMS] = { "alarms", 0, CLI_NUMBER, "N", "that are due while it measures [1000000]" },
     [OPT_TO] = { "to", 0, CLI_TEXT, "WHERE", "the new store; requeue: another actor" },
@@ -318,7 +320,7 @@ const cli_command cli_commands[] = {
       .run = cmd_check,
       .misused = 3 },
     { .name = "bench",
-      .operands = "tell|state|wait|open|memory|crowd|alarms|disk",
+      .operands = "tell|state|wait|open|memory|crowd|alarms|peek|disk",
       .least = 1,
       .most = 1,
       .summary = "the published numbers, on your machine",
@@ -332,9 +334,10 @@ const cli_command cli_commands[] = {
                   "holdfast bench crowd --pending 10000000\n"
                   "holdfast bench crowd --flood type --pending 1000000\n"
                   "holdfast bench alarms --seconds 60\n"
+                  "holdfast bench peek --actors 1000000\n"
                   "holdfast bench disk\n",
       .options = { OPT_BODY, OPT_STATE, OPT_ACTORS, OPT_THREADS, OPT_PENDING, OPT_SECONDS,
-                   OPT_SHARDS, OPT_FLOOD, OPT_ALARMS, OPTIONS },
+                   OPT_SHARDS, OPT_FLOOD, OPT_ALARMS, OPT_HISTORY, OPTIONS },
       .run = cmd_bench },
     { .name = NULL },
 };

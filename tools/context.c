@@ -48,13 +48,18 @@ static int no_permission(const char *path)
     return CLI_REFUSED;
 }
 
+bool cli_detail_says_it(int err, const char *detail)
+{
+    return (err == HF_ENOTFOUND || err == HF_EINVAL) && *detail != 0;
+}
+
 int cli_store_failed(const cli_context *context, int err)
 {
     const char *detail = hf_detail();
     if (err == HF_EIO && context->path != NULL && strstr(detail, strerror(EACCES)) != NULL)
         return no_permission(context->path);
     bool named = context->path == NULL || strstr(detail, context->path) != NULL;
-    bool plain = (err == HF_ENOTFOUND || err == HF_EINVAL) && *detail != 0; /* says it all */
+    bool plain = cli_detail_says_it(err, detail);
     cli_complain("%s%s%s%s%s", named ? "" : context->path, named ? "" : ": ",
                  plain ? "" : hf_strerror(err), plain || *detail == 0 ? "" : ": ", detail);
     if (err == HF_EBUSY)

@@ -22,6 +22,8 @@ int cli_store_open(cli_context *context);
 
 /* Say what went wrong and give the exit code for it. */
 int cli_store_failed(const cli_context *context, int err);
+/* The words of the code would add nothing to it. */
+bool cli_detail_says_it(int err, const char *detail);
 int cli_exit_code(int err);
 
 /* --where as given, NULL if not. CLI_USAGE after showing where it goes wrong. */

@@ -165,7 +165,7 @@ void doctor_clock(doctor *d, hf_bytes row)
                     "It was set %llu times while the engine ran: let a time service keep it.",
                     (unsigned long long)jumps);
     else
-        doctor_find(d, "clock", DOCTOR_OK, "It stands behind the last write (%s).", when);
+        doctor_find(d, "clock", DOCTOR_OK, "It is later than the last write (%s).", when);
 }
 
 /* ---- Who killed the process */

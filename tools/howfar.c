@@ -55,7 +55,9 @@ int cli_howfar_end(cli_howfar *h, int err)
         return CLI_INTERRUPTED;
     }
     const char *detail = hf_detail();
-    cli_complain("%s: %s%s%s", h->verb, hf_strerror(err), *detail ? ": " : "", detail);
+    bool plain = cli_detail_says_it(err, detail);
+    cli_complain("%s: %s%s%s", h->verb, plain ? "" : hf_strerror(err),
+                 *detail && !plain ? ": " : "", detail);
     return cli_exit_code(err);
 }
 

@@ -57,6 +57,7 @@ typedef enum cli_option_id {
     OPT_SHARDS,
     OPT_TO,
     OPT_FLOOD,
+    OPT_HISTORY,
     OPT_ALARMS,
     OPT_SET,
     OPT_FILE,

@@ -15,7 +15,7 @@ static void put_number(cli_buffer *buffer, uint8_t tag, uint64_t value, unsigned
         cli_buffer_byte(buffer, (uint8_t)(value >> (8 * (i - 1))));
 }
 
-void cli_pack_nil(cli_buffer *buffer)
+static void pack_nil(cli_buffer *buffer)
 {
     cli_buffer_byte(buffer, 0xc0);
 }
@@ -85,7 +85,7 @@ void cli_pack_str(cli_buffer *buffer, hf_bytes text)
 void cli_pack_text(cli_buffer *buffer, const char *text)
 {
     if (text == NULL)
-        cli_pack_nil(buffer);
+        pack_nil(buffer);
     else
         cli_pack_str(buffer, hf_str(text));
 }

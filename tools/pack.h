@@ -13,7 +13,6 @@
 enum { CLI_DEPTH_MAX = 64 };
 
 /* ---- Writing */
-void cli_pack_nil(cli_buffer *buffer);
 void cli_pack_bool(cli_buffer *buffer, bool value);
 void cli_pack_uint(cli_buffer *buffer, uint64_t value);
 void cli_pack_int(cli_buffer *buffer, int64_t value);

@@ -64,7 +64,8 @@ static size_t read_buckets(hf_bytes row, uint64_t bounds[PULSE_BUCKETS],
     return count;
 }
 
-double pulse_percentile(hf_bytes row, hf_bytes last, double part)
+/* A part of the commits in `row` but not in `last`: microseconds, about; 0: none. */
+static double percentile(hf_bytes row, hf_bytes last, double part)
 {
     uint64_t bounds[PULSE_BUCKETS], counts[PULSE_BUCKETS], old[PULSE_BUCKETS],
         olds[PULSE_BUCKETS], total = 0, seen = 0;
@@ -125,8 +126,8 @@ static void compare(pulse *p, uint64_t now)
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
         *rates[i].rate = p->rates ? rate_of(cli_field_uint(row, rates[i].name),
                                             cli_field_uint(last, rates[i].name), p->seconds) : 0;
-    p->p50_us = p->rates ? pulse_percentile(row, last, 0.50) : 0;
-    p->p99_us = p->rates ? pulse_percentile(row, last, 0.99) : 0;
+    p->p50_us = p->rates ? percentile(row, last, 0.50) : 0;
+    p->p99_us = p->rates ? percentile(row, last, 0.99) : 0;
     if (p->last.len > 0 && !same && p->lives)
         p->changes++;
     take_types(p, row, p->seconds);
@@ -216,7 +217,8 @@ void pulse_free(pulse *p)
 
 /* ---- Order */
 
-uint64_t pulse_backlog(const pulse_type *t)
+/* All that waits, whatever for. */
+static uint64_t backlog_of(const pulse_type *t)
 {
     return t->waiting + t->delayed + t->retrying + t->held + t->paused + t->running;
 }
@@ -228,8 +230,8 @@ static double weight(const pulse_type *t)
     switch (sort_by) {
     case 'f': return t->failed_s * 1e6 + t->dead_s * 1e6 + (double)t->failed / 1e9;
     case 'c': return t->came_s * 1e6 + (double)t->came / 1e9;
-    case 'b': return (double)pulse_backlog(t);
-    default:  return t->done_s * 1e6 + (double)pulse_backlog(t) / 1e9;
+    case 'b': return (double)backlog_of(t);
+    default:  return t->done_s * 1e6 + (double)backlog_of(t) / 1e9;
     }
 }
 

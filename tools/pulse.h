@@ -53,10 +53,5 @@ void pulse_lines(pulse *p, const pulse_look_of *look, cli_buffer *lines);
 
 /* Sorted for showing: 'd' done, 'f' failed, 'c' came, 'b' backlog, 'n' name. */
 void pulse_sort(pulse *p, int by);
-/* All that waits, whatever for. */
-uint64_t pulse_backlog(const pulse_type *t);
-
-/* A part of the commits in `row` but not in `last`: microseconds, about; 0: none. */
-double pulse_percentile(hf_bytes row, hf_bytes last, double part);
 
 #endif

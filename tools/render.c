@@ -38,7 +38,8 @@ static bool one_of(hf_bytes name, const char *const *names)
     return false;
 }
 
-bool cli_render_is_time(hf_bytes name)
+/* A row's field that is a time: "due". */
+static bool is_time(hf_bytes name)
 {
     static const char *const times[] = { "now",  "started", "oldest", "since", "until",
                                          "held_until", "first", "last", "due", "died",
@@ -219,7 +220,7 @@ static bool render_special(renderer *to, const cli_value *value)
         return true;
     }
     char iso[CLI_TIME_ROOM];
-    if (value->kind != CLI_UINT || !cli_render_is_time(frame->name) ||
+    if (value->kind != CLI_UINT || !is_time(frame->name) ||
         !cli_time_iso(iso, value->number))
         return false;
     cli_buffer_format(to->out, "\"%s\"", iso);

@@ -32,7 +32,4 @@ void cli_render_body(cli_buffer *out, hf_bytes body);
 void cli_render_readable(cli_buffer *out, hf_bytes body);
 void cli_render_safe(cli_buffer *out, hf_bytes text);
 
-/* A row's field that is a time: "due". */
-bool cli_render_is_time(hf_bytes name);
-
 #endif

@@ -150,7 +150,7 @@ void cli_screen_close(void)
     give();
 }
 
-void cli_screen_size(size_t *rows, size_t *columns)
+static void size_of(size_t *rows, size_t *columns)
 {
     struct winsize size;
     *rows = 24;
@@ -163,10 +163,22 @@ void cli_screen_size(size_t *rows, size_t *columns)
 
 /* ---- Frames */
 
+/* Does what the environment says allow UTF-8? */
+static bool speaks_utf8(void)
+{
+    static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && *value != 0)
+            return strcasestr(value, "utf-8") != NULL || strcasestr(value, "utf8") != NULL;
+    }
+    return false;
+}
+
 /* As many characters as fit; escapes take no room. */
 static void add_line(cli_buffer *frame, const uint8_t *at, const uint8_t *end, size_t columns)
 {
-    bool plain = !cli_screen_utf8();
+    bool plain = !speaks_utf8();
     size_t width = 0;
     while (at < end) {
         if (*at == 033) {
@@ -194,7 +206,7 @@ bool cli_screen_draw(hf_bytes lines)
     cli_buffer frame = { 0 };
     size_t rows, columns, row = 0;
     const uint8_t *at = lines.data, *end = at + lines.len;
-    cli_screen_size(&rows, &columns);
+    size_of(&rows, &columns);
     cli_buffer_text(&frame, "\033[H");
     for (; at < end && row < rows; row++) {
         const uint8_t *line = memchr(at, '\n', (size_t)(end - at));
@@ -276,13 +288,3 @@ int cli_screen_key(uint64_t wait_ms)
     }
 }
 
-bool cli_screen_utf8(void)
-{
-    static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value != NULL && *value != 0)
-            return strcasestr(value, "utf-8") != NULL || strcasestr(value, "utf8") != NULL;
-    }
-    return false;
-}

@@ -16,8 +16,6 @@ bool cli_screen_can(void);
 bool cli_screen_open(void); /* false: errno says why */
 void cli_screen_close(void);
 
-void cli_screen_size(size_t *rows, size_t *columns);
-
 /* Show these lines (ended by \n; what is too long or too much is cut off) in one write.
  * False: the terminal is gone. */
 bool cli_screen_draw(hf_bytes lines);
@@ -27,8 +25,5 @@ enum { CLI_KEY_NONE = 0, CLI_KEY_REDRAW = -1, CLI_KEY_GONE = -2 };
 /* The next key, or CLI_KEY_NONE after so long. CLI_KEY_REDRAW: it has another size, or was
  * given back to us. Keys that are no single byte are passed over. */
 int cli_screen_key(uint64_t wait_ms);
-
-/* Does what the environment says allow UTF-8? */
-bool cli_screen_utf8(void);
 
 #endif

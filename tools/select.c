@@ -42,6 +42,7 @@ static int ask_page(cli_context *context, select_page *page, uint64_t limit)
     cli_argument_uint(&arguments, "after", selection->after);
     cli_argument_uint(&arguments, "limit", limit);
     cli_argument_bool(&arguments, "bodies", selection->bodies);
+    cli_argument_bool(&arguments, "count", false);
     page->more = false;
     page->next = selection->after;
     int err = hf_query(context->store, "messages", cli_arguments_whole(&arguments), each_row, page);

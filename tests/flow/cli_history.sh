@@ -2,47 +2,9 @@
 # cli_history.sh HOLDFAST SHOP - show: what became of a message, and who changed it; live
 # and on a store nobody has.
 set -eu
-tool=$(realpath "${1:?where is holdfast}")
-shop=$(realpath "${2:?where is cli_shop}")
-work=$(mktemp -d "${PWD}/cli-history.XXXXXX")
-pid=
-trap 'test -z "$pid" || kill -9 "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
-cd "$work"
-: >log
-export HOLDFAST_STORE="$work/store" NO_COLOR=1
-mkfifo stdin
+. "$(dirname "$0")/../support/cli_shared.sh"
 me=$(id -un)
 
-fail() { echo "cli_history: $*" >&2; cat log >&2; exit 1; }
-has() { case $2 in *"$1"*) return 0 ;; *) return 1 ;; esac; }
-must() { # WHAT COMMAND...: its output holds WHAT
-    what=$1; shift
-    text=$("$tool" "$@" 2>&1) || fail "holdfast $*: exit $?: $text"
-    has "$what" "$text" || fail "holdfast $*: no '$what' in: $text"
-}
-soon() { # WHAT COMMAND...: within 10 s its output holds WHAT
-    what=$1; shift
-    tries=0
-    while :; do
-        text=$("$tool" "$@" 2>&1) || true
-        has "$what" "$text" && return 0
-        tries=$((tries + 1))
-        test $tries -lt 100 || fail "holdfast $*: still no '$what' in: $text"
-        sleep 0.1
-    done
-}
-exits() { # CODE COMMAND...
-    code=$1; shift
-    is=0
-    text=$("$tool" "$@" 2>&1 </dev/null) || is=$?
-    test "$is" -eq "$code" || fail "holdfast $*: exit $is, not $code: $text"
-}
-start() {
-    "$shop" store <stdin >>log 2>&1 &
-    pid=$!
-    exec 9>stdin
-    soon "answered by     engine" stats
-}
 stop() {
     exec 9>&-
     wait "$pid" || fail "the shop did not end well"

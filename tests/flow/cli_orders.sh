@@ -3,6 +3,8 @@
 # of whoever is called: found, understood, requeued, while the engine runs and
 # after it was killed, until every order is paid, once.
 set -eu
+self=cli_orders
+here=$(cd "$(dirname "$0")" && pwd)
 build=$(realpath "${1:?where is the build}")
 orders=$(realpath "${2:?where are the orders}")
 work=$(mktemp -d "$build/cli-orders.XXXXXX")
@@ -14,35 +16,14 @@ tool=$build/holdfast
 ORDERS=12
 head -n $ORDERS "$orders" >input
 mkfifo stdin
+: >log
+. "$here/../support/cli_words.sh"
 
-fail() { echo "cli_orders: $*" >&2; cat log >&2; exit 1; }
-must() { # WHAT COMMAND...: what the tool says holds WHAT
-    what=$1; shift
-    text=$("$tool" "$@" 2>&1) || fail "holdfast $*: exit $?: $text"
-    case $text in *"$what"*) ;; *) fail "holdfast $*: no '$what' in: $text" ;; esac
-}
-soon() { # WHAT COMMAND...: within 20 s
-    what=$1; shift
-    tries=0
-    while :; do
-        text=$("$tool" "$@" 2>&1) || true
-        case $text in *"$what"*) return 0 ;; esac
-        tries=$((tries + 1))
-        test $tries -lt 200 || fail "holdfast $*: still no '$what' in: $text"
-        sleep 0.1
-    done
-}
 start() { # OPTION...: the shop, which reads orders as long as we let it
     "$build/orders" --ledger ledger --store store --latency-ms 1 "$@" - <stdin >>log 2>&1 &
     pid=$!
     exec 9>stdin
     soon '"source":"engine"' stats --json
-}
-murder() {
-    kill -9 "$pid"
-    wait "$pid" 2>/dev/null || true
-    pid=
-    exec 9>&-
 }
 paid() { # N: within 20 s the ledger says so; with all of them it balances
     tries=0

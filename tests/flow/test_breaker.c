@@ -7,7 +7,6 @@
 
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 /* Shared with children, which are killed. */
@@ -114,22 +113,23 @@ static void until_at_least(atomic_int *what, int count)
 
 /* 1,000 orders, 20 threads, the service down for a while: what is called is what opens
  * it, what runs then, and one probe a break_ms. */
-static void hold_orders(const char *name, uint32_t threads, int actors)
+static void hold_orders(const char *name, uint32_t threads, int actors, uint32_t down_ms)
 {
-    enum { AFTER = 5, BREAK_MS = 150, DOWN_MS = 1500, ORDERS = 1000 };
+    enum { AFTER = 5, ORDERS = 1000 };
+    const uint32_t pause = down_ms / 10 < 1000 ? down_ms / 10 : 1000;
     const hf_type types[] = { { .name = "order", .handle = call_service, .failed = on_failed,
                                 .threads = threads, .retry_ms = 1, .retry_ms_max = 5, .tries = 20,
-                                .break_after = AFTER, .break_ms = BREAK_MS }, { 0 } };
+                                .break_after = AFTER, .break_ms = pause }, { 0 } };
     forget_all();
     hf_engine *e = open_with(name, types);
     atomic_store(&seen->down, 1);
     uint64_t start = now_ms();
     send(e, "order", actors, ORDERS / actors);
     until_at_least(&seen->opened, 1);
-    while (now_ms() - start < DOWN_MS)
+    while (now_ms() - start < down_ms)
         usleep(1000);
     int calls = atomic_load(&seen->calls), probes = atomic_load(&seen->stays);
-    int most = (int)(now_ms() - start) / BREAK_MS; /* probes: one a break_ms */
+    int most = (int)((now_ms() - start) / pause); /* probes: one a break_ms */
     atomic_store(&seen->down, 0);
     int running = threads ? (int)threads : 2; /* the shards */
     assert_true(calls >= AFTER);
@@ -147,20 +147,30 @@ static void hold_orders(const char *name, uint32_t threads, int actors)
     assert_int_equal(stats.waiting, 0);
     assert_int_equal(stats.dead, 0);
     ring_ok(hf_close(e, HF_NEVER));
+    print_message("%s: %d orders, down %u ms: %d calls, %d of them probes; at most %d; 0 dead\n",
+                  name, ORDERS, down_ms, calls, probes, AFTER + running + most);
 }
 
 static void test_orders_of_a_pool(void **state)
 {
     (void)state;
-    hold_orders("pool", 20, 1000);
-    hold_orders("pool-of-few", 20, 10);
+    hold_orders("pool", 20, 1000, 1500);
+    hold_orders("pool-of-few", 20, 10, 1500);
 }
 
 static void test_orders_of_a_shard(void **state)
 {
     (void)state;
-    hold_orders("shard", 0, 1000);
-    hold_orders("shard-of-few", 0, 10);
+    hold_orders("shard", 0, 1000, 1500);
+    hold_orders("shard-of-few", 0, 10, 1500);
+}
+
+/* `test_breaker minute`: the same for as long as services really are down. */
+static void test_minute(void **state)
+{
+    (void)state;
+    hold_orders("minute-pool", 20, 1000, 60000);
+    hold_orders("minute-shard", 0, 1000, 60000);
 }
 
 /* What stands in the pool's queue when it opens runs no more: what was called is what
@@ -482,9 +492,9 @@ static void test_later_of_both(void **state)
     ring_ok(hf_close(e, HF_NEVER));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    seen = ring_shared(sizeof *seen);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_one_by_one),
         cmocka_unit_test(test_orders_of_a_pool), cmocka_unit_test(test_orders_of_a_shard),
@@ -493,5 +503,8 @@ int main(void)
         cmocka_unit_test(test_later_of_both), cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_row_goes_on), cmocka_unit_test(test_killed),
     };
+    const struct CMUnitTest minute[] = { cmocka_unit_test(test_minute) };
+    if (argc > 1 && strcmp(argv[1], "minute") == 0)
+        return cmocka_run_group_tests(minute, ring_make_root, ring_remove_root);
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }

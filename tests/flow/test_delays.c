@@ -3,7 +3,6 @@
 #include "tests/support/later.h"
 
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 /* ---- Delays */
@@ -428,20 +427,9 @@ static _Noreturn void live(int lives)
 
 static void test_each_once_however_often_killed(void **state)
 {
-    int status = 0;
     (void)state;
-    scene_of = mmap(NULL, sizeof *scene_of, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                    -1, 0);
-    assert_true(scene_of != MAP_FAILED);
-    for (int lives = 0; lives <= DEATHS; lives++) {
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (!child)
-            live(lives);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(WIFSIGNALED(status), lives < DEATHS);
-    }
-    assert_int_equal(status, 0);
+    scene_of = ring_shared(sizeof *scene_of);
+    ring_lives(live, DEATHS);
     assert_int_equal(atomic_load(&scene_of->sums), ACTORS);
     assert_int_equal(atomic_load(&scene_of->total), LETTERS);
     munmap(scene_of, sizeof *scene_of);

@@ -31,6 +31,9 @@ typedef struct scene {
     uint64_t      *ids;
     uint32_t      *actors;
     uint32_t       count; /* messages that wait */
+    bool           turns; /* what ends them is what turns did */
+    void         (*work)(void *); /* sorting that was put off */
+    void          *arg;
     uint64_t       random;
 } scene;
 
@@ -87,6 +90,7 @@ static int end_some(scene *s, uint32_t count)
     }
     if (facts.count)
         CORE_OK(hf_group_add(&group, &facts));
+    group.leaves = s->turns;
     int err = hf_log_append(s->core.log, &group);
     if (!err)
         s->count -= count;
@@ -212,6 +216,55 @@ static void full_disk(uint64_t window, uint32_t group, bool reopen)
     scene_end(&s, true);
 }
 
+static void put_off(void *user, void (*work)(void *), void *arg)
+{
+    scene *s = user;
+    s->work = work;
+    s->arg = arg;
+}
+
+static bool do_work(scene *s)
+{
+    void (*work)(void *) = s->work;
+    s->work = NULL;
+    if (work)
+        work(s->arg);
+    return work != NULL;
+}
+
+/* The map fills while nobody gets to sort what is to be folded: turns may not use up the
+ * room that the fold needs once it can begin, however much that still is. */
+static void full_unsorted(uint64_t window, uint32_t group)
+{
+    scene s;
+    hf_disk_options disk = { .store_max = KIB(12 << 10), .reserve = KIB(1024) };
+    hf_log_stats stats;
+    scene_make(&s, "unsorted", NULL);
+    s.log = (hf_log_options){ .window = window, .offload = put_off, .user = &s };
+    s.turns = true;
+    core_open(&s.core, s.path, &disk, &s.log);
+    send_until_refused(&s, group);
+    while (s.count) {
+        int err = end_some(&s, s.count < group ? s.count : group);
+        if (err != HF_EFULL) {
+            CORE_OK(err);
+            hf_log_stat(s.core.log, &stats); /* a group or two more, not all of them */
+            assert_true(!s.work || !stats.tight || stats.bytes < stats.limit + KIB(128));
+            continue;
+        }
+        if (!do_work(&s)) /* no more of it, and still no room */
+            fail_msg("with %u waiting: %s", s.count, hf_error_detail());
+        CORE_OK(hf_log_fold(s.core.log, UINT64_MAX));
+    }
+    (void)do_work(&s);
+    s.log.offload = NULL;
+    core_close(&s.core, true);
+    core_open(&s.core, s.path, &disk, &s.log);
+    CORE_OK(hf_log_fold_all(s.core.log));
+    expect_waiting(&s);
+    scene_end(&s, false);
+}
+
 /* The same with the map as the limit. */
 static void full_map(uint64_t window, uint32_t group)
 {
@@ -257,6 +310,7 @@ static void test_full_map(void **state)
         full_map(KIB(64), groups[i]);
         full_map(KIB(1024), groups[i]);
         full_map(KIB(3 << 10), groups[i]);
+        full_unsorted(KIB(256), groups[i]);
     }
 }
 

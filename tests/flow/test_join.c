@@ -1,20 +1,7 @@
 /* test_join.c - hf_join: a parent is told once, after the last of its children ended. */
-#include "tests/support/ring.h"
+#include "tests/support/crowds.h"
 
-#include "engine/engine.h"
-#include "recovery/holdfast_recovery.h"
-#include "storage/view.h"
-
-#include <pthread.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-
-enum { BIG = 5000, CROWD = 10000 };
-
-static char big[BIG];
-static atomic_int children, told, joined, lost, wrong, hooks, failing, noted, plain;
+static atomic_int children, told, joined, lost, hooks, failing, noted, plain;
 static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_kind[160];
 static size_t last_len;
@@ -25,8 +12,7 @@ static void forget_all(void)
                           &plain };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         atomic_store(all[i], 0);
-    for (int i = 0; i < BIG; i++)
-        big[i] = (char)(i * 11);
+    fill_big();
     last_kind[0] = 0;
     last_len = 0;
 }
@@ -87,7 +73,7 @@ static int parent(hf_turn *turn, const hf_message *msg)
         last_len = msg->body.len;
         pthread_mutex_unlock(&last_lock);
         if (msg->about || strcmp(msg->from, msg->to) != 0
-            || (msg->body.len == BIG && memcmp(msg->body.data, big, BIG) != 0))
+            || (msg->body.len == BIG && !is_big(msg->body)))
             atomic_fetch_add(&wrong, 1);
         atomic_store(&joined, (int)msg->joined);
         atomic_store(&lost, (int)msg->lost);
@@ -117,12 +103,6 @@ static void hook(hf_turn *turn, const hf_message *msg)
     atomic_fetch_add(&hooks, 1);
 }
 
-static int swallow(hf_turn *turn, const hf_message *msg)
-{
-    (void)turn, (void)msg;
-    return HF_OK;
-}
-
 static const hf_type types[] = {
     { .name = "m", .handle = parent, .failed = hook, .retry_ms = 1 },
     { .name = "pm", .handle = parent, .failed = hook, .threads = 2, .retry_ms = 1 },
@@ -131,20 +111,6 @@ static const hf_type types[] = {
     { .name = "w", .handle = child, .next = "on", .threads = 2, .workers = 2, .retry_ms = 1 },
     { .name = "on", .handle = further },
     { .name = "flood", .handle = swallow }, { 0 } };
-
-static hf_engine *open_with(const char *name, const hf_type *table, uint64_t window)
-{
-    hf_engine *e = NULL;
-    ring_ok(hf_open(&e, ring_path(name), HF_OPTIONS(.types = table, .shards = 2,
-                    .window = window, .store_max = 512 << 20)));
-    return e;
-}
-
-static void flush(hf_engine *e)
-{
-    ring_ok(hf_drain(e, 60000));
-    assert_int_equal(atomic_load(&wrong), 0);
-}
 
 static int count_one(void *user, hf_bytes key, hf_bytes payload)
 {
@@ -296,13 +262,6 @@ static void test_misuse(void **state)
 
 /* ---- Through the tables, and other runs */
 
-static void fold_away(hf_engine *e)
-{
-    static char filler[4000];
-    for (int i = 0; i < 100; i++)
-        ring_ok(hf_tell(e, "flood/1", "x", hf_view(filler, sizeof filler)));
-}
-
 static void test_through_tables(void **state)
 {
     static const char *const parents[] = { "m/1", "pm/1" }, *const names[] = { "tab0", "tab1" };
@@ -340,28 +299,6 @@ static void test_through_tables(void **state)
 }
 
 /* ---- A dead child that is requeued ended before */
-
-typedef struct heard {
-    uint64_t ids[16];
-    int      count;
-} heard;
-
-static int hear(void *user, const hf_message *msg)
-{
-    heard *h = user;
-    h->ids[h->count++] = msg->id;
-    return HF_OK;
-}
-
-static void requeue_all(const char *name, heard *h, const char *where)
-{
-    hf_store *store = NULL;
-    ring_ok(hf_store_open(&store, ring_path(name), 1000));
-    ring_ok(hf_find(store, where, hear, h));
-    for (int i = 0; i < h->count; i++)
-        ring_ok(hf_requeue(store, h->ids[i]));
-    hf_store_close(store);
-}
 
 static void test_requeued_child(void **state)
 {
@@ -582,8 +519,7 @@ static void test_crowd(void **state)
     enum { KILLS = 12 };
     (void)state;
     forget_all();
-    stage = mmap(NULL, sizeof *stage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(stage != MAP_FAILED);
+    stage = ring_shared(sizeof *stage);
     hf_engine *e = open_with("crowd", crowd_types, 256 << 10);
     ring_ok(hf_pause(e, NULL, NULL, NULL));
     ring_ok(hf_tell(e, "m/1", "go", hf_str("")));

@@ -7,7 +7,6 @@
 
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 enum { TURNS = 8192 };
@@ -204,7 +203,7 @@ static void test_reopen(void **state)
     (void)state;
     for (uint32_t threads = 0; threads <= 4; threads += 4) {
         const hf_type types[] = { { .name = "a", .handle = count, .threads = threads, .rate = 5,
-                                    .rate_ms = 1500 }, { 0 } },
+                                    .rate_ms = 800 }, { 0 } },
                       none[] = { { .name = "a", .handle = count, .threads = threads }, { 0 } };
         const char *name = threads ? "reopen-pool" : "reopen-shard";
         forget_all();
@@ -212,27 +211,27 @@ static void test_reopen(void **state)
         hf_engine *e = open_with(name, types);
         send(e, 15, 1);
         until_turns(5); /* a new store: at once */
-        assert_true(now_us() - start < 1300000);
+        assert_true(now_us() - start < 700000);
         for (int i = 0; i < 5; i++) {
             ring_ok(hf_close(e, HF_NEVER));
             e = open_with(name, types);
         }
         until_turns(15);
-        check(5, 1500, 15, 50000);
+        check(5, 800, 15, 50000);
         ring_ok(hf_drain(e, 10000));
-        usleep(1600000);
+        usleep(900000);
         ring_ok(hf_close(e, HF_NEVER));
         e = open_with(name, types); /* long ago: no reason to wait */
         start = now_us();
         send(e, 5, 1);
         until_turns(20);
-        assert_true(now_us() - start < 1300000);
+        assert_true(now_us() - start < 700000);
         ring_ok(hf_close(e, HF_NEVER));
         e = open_with(name, none); /* no limit any more */
         start = now_us();
         send(e, 100, 1);
         until_turns(120);
-        assert_true(now_us() - start < 1300000);
+        assert_true(now_us() - start < 700000);
         ring_ok(hf_drain(e, 10000));
         ring_ok(hf_close(e, HF_NEVER));
     }
@@ -243,7 +242,7 @@ static void test_killed(void **state)
     (void)state;
     for (uint32_t threads = 0; threads <= 4; threads += 4) {
         const hf_type types[] = { { .name = "a", .handle = count, .threads = threads,
-                                    .strikes = HF_NEVER, .rate = 5, .rate_ms = 700 }, { 0 } };
+                                    .strikes = HF_NEVER, .rate = 5, .rate_ms = 350 }, { 0 } };
         const char *name = threads ? "killed-pool" : "killed-shard";
         forget_all();
         for (int life = 0; life < 4; life++) {
@@ -280,13 +279,13 @@ static void test_killed(void **state)
         } while (stats.waiting);
         ring_ok(hf_close(e, HF_NEVER));
         assert_true(atomic_load(&seen->turns) >= 32);
-        check(5, 700, atomic_load(&seen->turns), 50000);
+        check(5, 350, atomic_load(&seen->turns), 50000);
     }
 }
 
 int main(void)
 {
-    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    seen = ring_shared(sizeof *seen);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shards), cmocka_unit_test(test_pools),
         cmocka_unit_test(test_slow_threads), cmocka_unit_test(test_held_and_shown),

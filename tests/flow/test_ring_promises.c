@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 static atomic_int turns, go, notes, attempt;
@@ -383,20 +382,9 @@ static _Noreturn void live(int number)
 
 static void test_suspect_runs_alone(void **state)
 {
-    int status = -1;
     (void)state;
-    scene_of = mmap(NULL, sizeof *scene_of, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                    -1, 0);
-    assert_true(scene_of != MAP_FAILED);
-    for (int lives = 0; lives <= DEATHS; lives++) {
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (!child)
-            live(lives);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(WIFSIGNALED(status), lives < DEATHS);
-    }
-    assert_int_equal(status, 0);
+    scene_of = ring_shared(sizeof *scene_of);
+    ring_lives(live, DEATHS);
     assert_int_equal(atomic_load(&scene_of->alone), 1);
     assert_int_equal(atomic_load(&scene_of->together), 0);
     assert_true(atomic_load(&scene_of->done) >= BYSTANDERS);

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { EACH = 40 };
+enum { EACH = 40, MANY = 300 };
 
 static atomic_int handled;
 
@@ -112,6 +112,108 @@ static void test_record(void **state)
     ring_ok(hf_close(engine, 10000));
 }
 
+/* So many records that the log has a page above those that hold them. */
+static void fill_pages(const char *name)
+{
+    static char body[300];
+    hf_engine  *engine = ring_open(name, types);
+    ring_ok(hf_pause(engine, "work", NULL, NULL));
+    for (int i = 0; i < MANY; i++) {
+        memset(body, 'a' + i % 26, sizeof body);
+        ring_ok(hf_tell(engine, "work/1", "go", hf_view(body, sizeof body)));
+    }
+    ring_ok(hf_close(engine, 10000));
+}
+
+/* Such a page leads to one of those below it twice, and to another one no more: its third
+ * node gets the number in its fifth. */
+static int misdirect(const char *name)
+{
+    enum { PAGE = 4096, HEAD = 16, BRANCH = 1, LEADS = 6 };
+    char          file[192];
+    unsigned char page[PAGE];
+    int           damaged = 0;
+    (void)snprintf(file, sizeof file, "%s/data.mdb", at(name));
+    int fd = open(file, O_RDWR);
+    for (off_t where = 2 * PAGE; pread(fd, page, PAGE, where) == PAGE; where += PAGE) {
+        unsigned nodes = (unsigned)(page[12] | page[13] << 8) / 2 - HEAD / 2;
+        unsigned third = (unsigned)(page[HEAD + 4] | page[HEAD + 5] << 8);
+        unsigned fifth = (unsigned)(page[HEAD + 8] | page[HEAD + 9] << 8);
+        if (page[10] != BRANCH || page[11] || nodes < 6 || nodes > 1000
+            || third > PAGE - 16 || fifth > PAGE - 16 || page[third + LEADS] != 8)
+            continue;
+        memcpy(page + third, page + fifth, LEADS);
+        assert_int_equal(pwrite(fd, page, PAGE, where), PAGE);
+        damaged++;
+    }
+    (void)close(fd);
+    return damaged;
+}
+
+static void test_misdirected(void **state)
+{
+    told t = { 0 };
+    (void)state;
+    fill_pages("pages");
+    assert_true(misdirect("pages") > 0);
+    ring_ok(hf_salvage(at("pages"), at("found"), note, &t));
+    assert_true(t.findings >= 2);
+    ring_ok(hf_verify(at("found"), note, &t));
+    atomic_store(&handled, 0);
+    hf_engine *engine = ring_open("found", types);
+    (void)hf_resume(engine, "*");
+    ring_ok(hf_resume(engine, "work"));
+    ring_ok(hf_drain(engine, 10000));
+    assert_int_equal(atomic_load(&handled), MANY);
+    ring_ok(hf_close(engine, 10000));
+}
+
+/* Every row that says the seed, in use or not; one bit of its number. */
+static void lose_seed(const char *name)
+{
+    static const char key[] = { 4, 0, 's', 'e', 'e', 'd' }; /* its length, and it */
+    static char text[8 << 20];
+    char        file[192];
+    int         lost = 0;
+    (void)snprintf(file, sizeof file, "%s/data.mdb", at(name));
+    int     fd = open(file, O_RDWR);
+    ssize_t len = pread(fd, text, sizeof text, 0);
+    assert_true(len > 0);
+    for (char *found = text; (found = memmem(found, (size_t)(text + len - found), key, sizeof key));) {
+        found += sizeof key + 2;
+        *found ^= 1;
+        assert_int_equal(pwrite(fd, found, 1, found - text), 1);
+        lost++;
+    }
+    assert_true(lost > 0);
+    (void)close(fd);
+}
+
+static int note_seed(void *user, hf_bytes row)
+{
+    *(bool *)user |= memmem(row.data, row.len, "seed lost", 9) != NULL;
+    return HF_OK;
+}
+
+static void test_seed(void **state)
+{
+    bool said = false;
+    told t = { 0 };
+    (void)state;
+    fill("seed");
+    lose_seed("seed");
+    ring_ok(hf_salvage(at("seed"), at("again"), note_seed, &said));
+    assert_true(said);
+    ring_ok(hf_verify(at("again"), note, &t));
+    atomic_store(&handled, 0);
+    hf_engine *engine = ring_open("again", types);
+    (void)hf_resume(engine, "*");
+    (void)hf_resume(engine, "work");
+    ring_ok(hf_drain(engine, 10000));
+    assert_int_equal(atomic_load(&handled), EACH);
+    ring_ok(hf_close(engine, 10000));
+}
+
 static void test_refused(void **state)
 {
     hf_marker     newer = { .format = HF_FORMAT + 1 };
@@ -152,6 +254,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_record),
+        cmocka_unit_test(test_misdirected),
+        cmocka_unit_test(test_seed),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);

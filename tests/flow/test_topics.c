@@ -1,20 +1,7 @@
 /* test_topics.c - "@name": who subscribed gets a copy, one, in the publisher's commit. */
-#include "tests/support/ring.h"
+#include "tests/support/crowds.h"
 
-#include "engine/engine.h"
-#include "recovery/holdfast_recovery.h"
-#include "storage/view.h"
-
-#include <pthread.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-
-enum { BIG = 5000, CROWD = 10000 };
-
-static atomic_int turns, wrong, failing;
-static char big[BIG];
+static atomic_int turns, failing;
 static pthread_mutex_t diary_lock = PTHREAD_MUTEX_INITIALIZER;
 static char diary[8192]; /* "s/1:kind " of every turn */
 
@@ -24,15 +11,13 @@ static void forget_all(void)
     atomic_store(&wrong, 0);
     atomic_store(&failing, 0);
     diary[0] = 0;
-    for (int i = 0; i < BIG; i++)
-        big[i] = (char)(i * 7);
+    fill_big();
 }
 
 static int note(hf_turn *turn, const hf_message *msg)
 {
     (void)turn;
-    if (msg->body.len == BIG
-        && (memcmp(msg->body.data, big, BIG) != 0 || (uintptr_t)msg->body.data % 16))
+    if (msg->body.len == BIG && (!is_big(msg->body) || (uintptr_t)msg->body.data % 16))
         atomic_fetch_add(&wrong, 1);
     pthread_mutex_lock(&diary_lock);
     size_t at = strlen(diary);
@@ -55,20 +40,6 @@ static int noted(const char *words)
 
 static const hf_type two_types[] = { { .name = "s", .handle = note },
                                      { .name = "p", .handle = note, .threads = 2 }, { 0 } };
-
-static hf_engine *open_with(const char *name, const hf_type *types, uint64_t window)
-{
-    hf_engine *e = NULL;
-    ring_ok(hf_open(&e, ring_path(name), HF_OPTIONS(.types = types, .shards = 2,
-                    .window = window, .store_max = 512 << 20)));
-    return e;
-}
-
-static void flush(hf_engine *e)
-{
-    ring_ok(hf_drain(e, 20000));
-    assert_int_equal(atomic_load(&wrong), 0);
-}
 
 /* ---- Words that can't be */
 
@@ -311,23 +282,9 @@ static void test_in_a_turn(void **state)
 
 /* ---- Through the tables */
 
-static int swallow(hf_turn *turn, const hf_message *msg)
-{
-    (void)turn, (void)msg;
-    return HF_OK;
-}
-
 static const hf_type flooded_types[] = {
     { .name = "s", .handle = note }, { .name = "p", .handle = note, .threads = 2 },
     { .name = "flood", .handle = swallow }, { 0 } };
-
-/* So much that whatever waits has left the window. */
-static void fold_away(hf_engine *e)
-{
-    static char filler[4000];
-    for (int i = 0; i < 100; i++)
-        ring_ok(hf_tell(e, "flood/1", "x", hf_view(filler, sizeof filler)));
-}
 
 static void test_through_tables(void **state)
 {
@@ -384,26 +341,12 @@ static int picky(hf_turn *turn, const hf_message *msg)
     return note(turn, msg);
 }
 
-typedef struct heard {
-    uint64_t ids[16];
-    int      count, whole;
-} heard;
-
-static int hear(void *user, const hf_message *msg)
-{
-    heard *h = user;
-    h->ids[h->count++] = msg->id;
-    h->whole += msg->body.len == BIG && memcmp(msg->body.data, big, BIG) == 0;
-    return HF_OK;
-}
-
 static void test_dead_and_back(void **state)
 {
     static const hf_type types[] = {
         { .name = "s", .handle = picky, .retry_ms = 1 },
         { .name = "p", .handle = picky, .threads = 2, .retry_ms = 1 },
         { .name = "flood", .handle = swallow }, { 0 } };
-    hf_store *store = NULL;
     (void)state;
     forget_all();
     hf_engine *e = open_with("dead", types, 64 << 10);
@@ -425,13 +368,9 @@ static void test_dead_and_back(void **state)
             e = open_with("dead", types, 64 << 10);
         }
         atomic_store(&failing, 0);
-        ring_ok(hf_store_open(&store, ring_path("dead"), 1000));
-        ring_ok(hf_find(store, "status = dead", hear, &h));
+        requeue_all("dead", &h, "status = dead");
         assert_int_equal(h.count, 6);
         assert_int_equal(h.whole, 6);
-        for (int i = 0; i < h.count; i++)
-            ring_ok(hf_requeue(store, h.ids[i]));
-        hf_store_close(store);
         flush(e);
         assert_int_equal(noted(folded ? ":folded" : ":fresh"), 6);
     }
@@ -519,280 +458,6 @@ static void test_undefined_type(void **state)
     ring_ok(hf_close(e, HF_NEVER));
 }
 
-/* ---- Many threads: publishing, coming and going */
-
-enum { ISSUES_EACH = 60, COMERS = 4, POSTERS = 8 };
-static atomic_int faithful, done_posting;
-
-static int count_faithful(hf_turn *turn, const hf_message *msg)
-{
-    (void)turn;
-    if (strcmp(msg->to, "s/faithful") == 0)
-        atomic_fetch_add(&faithful, 1);
-    if (msg->body.len != BIG || memcmp(msg->body.data, big, BIG) != 0)
-        atomic_fetch_add(&wrong, 1);
-    return HF_OK;
-}
-
-static void *post_some(void *user)
-{
-    hf_engine *e = user;
-    for (int i = 0; i < ISSUES_EACH; i++) {
-        int err = hf_post(e, HF_LETTER(.to = "@t", .kind = "x", .body = hf_view(big, BIG)), 1,
-                          NULL, NULL);
-        if (err == HF_EAGAIN && (err = hf_sync(e, 10000)) == HF_OK)
-            i--;
-        else if (err)
-            atomic_fetch_add(&wrong, 1);
-    }
-    atomic_fetch_add(&done_posting, 1);
-    return NULL;
-}
-
-typedef struct comer {
-    hf_engine *engine;
-    uint32_t   number;
-    bool       in[8];
-} comer;
-
-static void *come_and_go(void *user)
-{
-    comer *c = user;
-    uint32_t seed = c->number * 77 + 1;
-    while (atomic_load(&done_posting) < POSTERS) {
-        char who[16];
-        uint32_t i = (seed = seed * 1103515245 + 12345) >> 16 & 7;
-        (void)snprintf(who, sizeof who, "s/%u-%u", c->number, i);
-        c->in[i] = !c->in[i];
-        int err = c->in[i] ? hf_subscribe(c->engine, i % 2 ? "@t" : "@*", who)
-                           : hf_unsubscribe(c->engine, i % 2 ? "@t" : "@*", who);
-        if (err)
-            atomic_fetch_add(&wrong, 1);
-    }
-    return NULL;
-}
-
-static int only_active(void *user, hf_bytes key, hf_bytes payload)
-{
-    (void)key, (void)payload;
-    ++*(uint64_t *)user;
-    return HF_OK;
-}
-
-static void test_threads(void **state)
-{
-    static const hf_type types[] = { { .name = "s", .handle = count_faithful }, { 0 } };
-    pthread_t posters[POSTERS], comers[COMERS];
-    static comer c[COMERS];
-    uint64_t wanted = 2, rows = 0;
-    (void)state;
-    forget_all();
-    hf_engine *e = open_with("threads", types, 1 << 20);
-    ring_ok(hf_subscribe(e, "@t", "s/faithful"));
-    ring_ok(hf_subscribe(e, "@*", "s/faithful"));
-    for (uint32_t i = 0; i < COMERS; i++) {
-        c[i] = (comer){ .engine = e, .number = i };
-        assert_int_equal(pthread_create(&comers[i], NULL, come_and_go, &c[i]), 0);
-    }
-    for (int i = 0; i < POSTERS; i++)
-        assert_int_equal(pthread_create(&posters[i], NULL, post_some, e), 0);
-    for (int i = 0; i < POSTERS; i++)
-        pthread_join(posters[i], NULL);
-    for (int i = 0; i < COMERS; i++)
-        pthread_join(comers[i], NULL);
-    flush(e);
-    assert_int_equal(atomic_load(&faithful), POSTERS * ISSUES_EACH);
-    for (int i = 0; i < COMERS; i++)
-        for (int n = 0; n < 8; n++)
-            wanted += c[i].in[n];
-    hf_view_of *view;
-    ring_ok(hf_view_open(&view, e->disk));
-    ring_ok(hf_view_walk(view, HF_IN_TOPICS, hf_view(NULL, 0), only_active, &rows));
-    hf_view_close(view);
-    assert_int_equal(rows, wanted); /* memory and disk have the same ones */
-    assert_int_equal(atomic_load(&e->topics.count), wanted);
-    ring_ok(hf_close(e, HF_NEVER));
-    e = open_with("threads", types, 1 << 20);
-    assert_int_equal(atomic_load(&e->topics.count), wanted);
-    ring_ok(hf_close(e, HF_NEVER));
-}
-
-/* ---- A crowd, and a kill in the middle */
-
-typedef struct scene { /* shared with the children */
-    atomic_int handled;
-    atomic_int published;
-} scene;
-static scene *stage;
-
-/* How often it was told stands in its state: that commits with the turn. */
-static int count_in_state(hf_turn *turn, const hf_message *msg)
-{
-    hf_bytes had = hf_state(turn);
-    uint32_t times = 0;
-    if (had.len == sizeof times)
-        memcpy(&times, had.data, sizeof times);
-    times++;
-    if (msg->body.len != BIG || memcmp(msg->body.data, big, BIG) != 0)
-        return hf_bury(turn, "another body");
-    hf_save(turn, hf_view(&times, sizeof times));
-    atomic_fetch_add(&stage->handled, 1);
-    return HF_OK;
-}
-
-static const hf_type crowd_types[] = { { .name = "s", .handle = count_in_state,
-                                         .strikes = HF_NEVER }, { 0 } };
-
-typedef struct hand {
-    hf_engine *engine;
-    int        from;
-} hand;
-
-enum { HANDS = 8 };
-
-static void *subscribe_some(void *user)
-{
-    hand *h = user;
-    for (int i = h->from; i < CROWD; i += HANDS) {
-        char who[16];
-        (void)snprintf(who, sizeof who, "s/%d", i);
-        if (hf_subscribe(h->engine, "@crowd", who))
-            atomic_fetch_add(&wrong, 1);
-    }
-    return NULL;
-}
-
-/* How many of the crowd were told `times` times. */
-static int told(const char *name, uint32_t times)
-{
-    hf_engine *e = open_with(name, crowd_types, 1 << 20);
-    hf_view_of *view;
-    int count = 0;
-    flush(e);
-    ring_ok(hf_view_open(&view, e->disk));
-    for (int i = 0; i < CROWD; i++) {
-        char who[16];
-        hf_bytes image;
-        uint64_t version;
-        uint32_t had = 0;
-        (void)snprintf(who, sizeof who, "s/%d", i);
-        if (hf_view_state(view, who, &image, &version) == HF_OK)
-            memcpy(&had, image.data, sizeof had);
-        count += had == times;
-    }
-    hf_view_close(view);
-    ring_ok(hf_close(e, HF_NEVER));
-    return count;
-}
-
-static void kill_when(pid_t child, atomic_int *seen, int wanted)
-{
-    for (int i = 0; i < 400000 && atomic_load(seen) < wanted; i++)
-        usleep(50);
-    int there = atomic_load(seen);
-    (void)kill(child, SIGKILL);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-    assert_true(there >= wanted);
-}
-
-static void test_crowd(void **state)
-{
-    pthread_t threads[HANDS];
-    hand hands[HANDS];
-    hf_stats stats = HF_STATS;
-    (void)state;
-    forget_all();
-    stage = mmap(NULL, sizeof *stage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(stage != MAP_FAILED);
-    hf_engine *e = open_with("crowd", crowd_types, 1 << 20);
-    for (int i = 0; i < HANDS; i++) {
-        hands[i] = (hand){ e, i };
-        assert_int_equal(pthread_create(&threads[i], NULL, subscribe_some, &hands[i]), 0);
-    }
-    for (int i = 0; i < HANDS; i++)
-        pthread_join(threads[i], NULL);
-    flush(e);
-    ring_ok(hf_stat(e, &stats));
-    uint64_t accepted = stats.accepted, bytes = stats.bytes;
-    ring_ok(hf_pause(e, "s", NULL, NULL));
-    publish(e, "@crowd", "x", hf_view(big, BIG));
-    ring_ok(hf_stat(e, &stats));
-    assert_int_equal(stats.accepted - accepted, CROWD);
-    assert_true(stats.bytes - bytes < CROWD * 100 + 3 * BIG); /* the body is there once a shard */
-    ring_ok(hf_resume(e, "s"));
-    flush(e);
-    ring_ok(hf_close(e, HF_NEVER));
-    assert_int_equal(told("crowd", 1), CROWD);
-    for (int round = 0; round < 4; round++) {
-        atomic_store(&stage->handled, 0);
-        pid_t child = fork();
-        if (child == 0) {
-            hf_engine *mine = NULL;
-            if (hf_open(&mine, ring_path("crowd"), HF_OPTIONS(.types = crowd_types, .shards = 2,
-                        .window = 1 << 20, .store_max = 512 << 20)))
-                _exit(1);
-            (void)hf_tell(mine, "@crowd", "x", hf_view(big, BIG));
-            pause();
-        }
-        kill_when(child, &stage->handled, 1 + round * 3000);
-        assert_int_equal(told("crowd", 2 + (uint32_t)round), CROWD);
-    }
-    (void)munmap(stage, sizeof *stage);
-}
-
-/* Killed while it publishes: all of a publication, or none. */
-static void test_killed_publisher(void **state)
-{
-    enum { FEW = 300 };
-    (void)state;
-    forget_all();
-    stage = mmap(NULL, sizeof *stage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(stage != MAP_FAILED);
-    hf_engine *e = open_with("killed", crowd_types, 1 << 20);
-    for (int i = 0; i < FEW; i++) {
-        char who[16];
-        (void)snprintf(who, sizeof who, "s/%d", i);
-        ring_ok(hf_subscribe(e, "@crowd", who));
-    }
-    ring_ok(hf_close(e, HF_NEVER));
-    int promised = 0;
-    for (int round = 0; round < 6; round++) {
-        atomic_store(&stage->published, 0);
-        pid_t child = fork();
-        if (child == 0) {
-            hf_engine *mine = NULL;
-            if (hf_open(&mine, ring_path("killed"), HF_OPTIONS(.types = crowd_types,
-                        .shards = 2, .window = 1 << 20, .store_max = 512 << 20)))
-                _exit(1);
-            while (hf_tell(mine, "@crowd", "x", hf_view(big, BIG)) == HF_OK)
-                atomic_fetch_add(&stage->published, 1);
-            _exit(2);
-        }
-        kill_when(child, &stage->published, 1 + round * 3);
-        promised += atomic_load(&stage->published);
-        e = open_with("killed", crowd_types, 1 << 20);
-        flush(e);
-        hf_view_of *view;
-        hf_bytes image;
-        uint64_t version;
-        uint32_t first = 0, had = 0;
-        ring_ok(hf_view_open(&view, e->disk));
-        for (int i = 0; i < FEW; i++) {
-            char who[16];
-            (void)snprintf(who, sizeof who, "s/%d", i);
-            ring_ok(hf_view_state(view, who, &image, &version));
-            memcpy(&had, image.data, sizeof had);
-            first = i ? first : had;
-            assert_int_equal(had, first);
-        }
-        hf_view_close(view);
-        ring_ok(hf_close(e, HF_NEVER));
-        assert_in_range(first, promised, promised + 1);
-        promised = (int)first;
-    }
-    (void)munmap(stage, sizeof *stage);
-}
-
 /* ---- Too many for one batch */
 
 static void test_too_many(void **state)
@@ -825,13 +490,15 @@ static void test_too_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arguments),      cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_copies),
         cmocka_unit_test(test_shown),
-        cmocka_unit_test(test_mixed_letters),  cmocka_unit_test(test_in_a_turn),
-        cmocka_unit_test(test_through_tables), cmocka_unit_test(test_dead_and_back),
-        cmocka_unit_test(test_options),        cmocka_unit_test(test_undefined_type),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_crowd),          cmocka_unit_test(test_killed_publisher),
+        cmocka_unit_test(test_mixed_letters),
+        cmocka_unit_test(test_in_a_turn),
+        cmocka_unit_test(test_through_tables),
+        cmocka_unit_test(test_dead_and_back),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_undefined_type),
         cmocka_unit_test(test_too_many),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);

@@ -120,3 +120,10 @@ uint64_t core_random(uint64_t *state)
     x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
     return x ^ x >> 31;
 }
+
+int core_fails_at(void *left, size_t size)
+{
+    int *count = left;
+    (void)size;
+    return (*count)-- == 0;
+}

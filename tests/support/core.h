@@ -39,6 +39,9 @@ void     core_done(core *core, uint64_t first, uint32_t count);
 const char *core_directory(const char *name, bool fast);
 void        core_remove(const char *directory);
 
+/* A hook for hf_mem_hook: of the allocations the one fails that *left, an int, counts down to. */
+int core_fails_at(void *left, size_t size);
+
 /* Numbers that follow from a seed (splitmix64). */
 uint64_t core_random(uint64_t *state);
 

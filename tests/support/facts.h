@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { FACTS_FIRST = 100, FACTS_MOST = 64 };
+enum { FACTS_FIRST = 100, FACTS_MOST = 1024 };
 
 /* One window of one record an entry: positions 100, 101, … */
 typedef struct facts {

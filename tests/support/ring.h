@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -57,6 +59,29 @@ static inline hf_engine *ring_open(const char *name, const hf_type *types)
                     .window = 256 << 10, .store_max = 64 << 20)));
     assert_non_null(engine);
     return engine;
+}
+
+/* Memory, all zeros, that this process shares with its children. */
+static inline void *ring_shared(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(at != MAP_FAILED);
+    return at;
+}
+
+/* Lives of one store, each in a child: all but the last are killed, that one ends well. */
+static inline void ring_lives(void (*live)(int life), int deaths)
+{
+    int status = -1;
+    for (int life = 0; life <= deaths; life++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (!child)
+            live(life);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(WIFSIGNALED(status), life < deaths);
+    }
+    assert_int_equal(status, 0);
 }
 
 /* Wait, ten seconds at most, until `seen` is `wanted`. */

@@ -78,9 +78,28 @@ static void test_shards(void **state)
     }
 }
 
+/* Each length goes its own way through the hash. */
+static void test_seeds(void **state)
+{
+    static const char text[] = "a/\xc3\xa9\xff" "zyxwv";
+    uint64_t seed = 0, found;
+    (void)state;
+    for (int round = 0; round < 2000; round++) {
+        size_t len = 1 + (size_t)round % 8;
+        uint64_t hash = hf_address_hash(seed, text, len);
+        assert_true(hf_address_seed(hash, text, len, &found));
+        assert_true(found == seed);
+        assert_true(hf_address_seed(hash ^ 1, text, len, &found) == false || found != seed);
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    }
+    assert_false(hf_address_seed(hf_address_hash(7, text, 9), text, 9, &found));
+    assert_false(hf_address_seed(7, text, 0, &found));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_syntax), cmocka_unit_test(test_keys),
-                                        cmocka_unit_test(test_shards) };
+                                        cmocka_unit_test(test_shards),
+                                        cmocka_unit_test(test_seeds) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,8 +54,13 @@ static size_t decode_exactly(const uint8_t *bytes, size_t size, hf_entry *e)
 {
     uint8_t *copy = malloc(size ? size : 1);
     memcpy(copy, bytes, size);
-    size_t used = hf_entry_decode(copy, size, e);
+    size_t used = hf_entry_decode(copy, size, e), plain = hf_entry_plain(copy, size);
     assert_true(used <= size);
+    if (plain) { /* a short cut to the same */
+        assert_int_equal(plain, used);
+        assert_ptr_equal(hf_entry_plain_to(copy), e->to);
+        assert_true(hf_entry_waits(e) && !e->dedupe_len);
+    }
     if (used) {
         assert_int_equal(strlen(e->to) > e->to_len, 0);
         assert_true(e->data.len <= size && e->error_len <= size && e->from_len <= size);
@@ -115,9 +120,33 @@ static void test_hostile_bytes(void **state)
     assert_int_equal(hf_entry_decode((const uint8_t[16]){ 0 }, 16, &back), 0);
 }
 
+/* Most messages need not be decoded to be counted; a damaged one must be. */
+static void test_plain_entries(void **state)
+{
+    (void)state;
+    uint8_t bytes[512] = { 0 };
+    hf_entry back;
+    for (unsigned named = 0; named < 2; named++) {
+        hf_entry e = { .op = HF_OP_SEND, .to = "a/b", .to_len = 3, .name = named ? "kind" : "",
+                       .name_len = named ? 4 : 0, .error = "", .from = "" };
+        e.data = hf_view("body", 4);
+        size_t size = hf_entry_encode(&e, bytes), refused = 0;
+        assert_int_equal(hf_entry_plain(bytes, size), size);
+        for (size_t i = 0; i < size; i++)
+            for (unsigned value = 0; value < 256; value++) {
+                uint8_t was = bytes[i];
+                bytes[i] = (uint8_t)value;
+                refused += decode_exactly(bytes, size, &back) == 0;
+                bytes[i] = was;
+            }
+        assert_true(refused > 1000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_round_trip),
-                                        cmocka_unit_test(test_hostile_bytes) };
+                                        cmocka_unit_test(test_hostile_bytes),
+                                        cmocka_unit_test(test_plain_entries) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,17 +1,15 @@
 /* test_false_rows.c - rows and records whose checksums are right and whose contents are
  * not: whoever meets one says HF_ECORRUPT and what it is, and tells nothing of it. */
 #include "tests/unit/full_set.h"
+#include "tests/unit/one_argument.h"
 
 #include "recovery/arguments.h"
 #include "recovery/holdfast_recovery.h"
-#include "recovery/out.h"
 #include "recovery/replay.h"
 
 #include "storage/memory.h"
 
 static char   path[200];
-static hf_out args;
-
 static void says(const char *words)
 {
     if (!strstr(hf_error_detail(), words))
@@ -70,15 +68,6 @@ static int nothing(void *user, hf_bytes row)
 {
     (void)user, (void)row;
     return HF_OK;
-}
-
-static hf_bytes one_text(const char *name, const char *text)
-{
-    hf_out_clear(&args);
-    hf_out_map(&args, NULL);
-    hf_out_text(&args, name, hf_str(text));
-    hf_out_end(&args);
-    return hf_out_bytes(&args);
 }
 
 static int ask(const char *question, hf_bytes arguments, hf_row_fn each, void *user)

@@ -1,16 +1,18 @@
 /* test_living.c - questions and plans beside a living engine, which a struct by hand
  * plays: what only it knows must be laid over what the store says; limits; arguments. */
 #include "tests/unit/full_set.h"
+#include "tests/unit/one_argument.h"
 
 #include "recovery/arguments.h"
 #include "recovery/change.h"
 
+#include "storage/clock.h"
 #include "storage/error.h"
 
 static const char *path;
 static full_set    full;
 static hf_disk    *disk;
-static hf_out      args, last;
+static hf_out      last;
 static size_t      row_count;
 
 /* ---- The engine by hand */
@@ -93,9 +95,15 @@ static bool limit(void *user, const char *address, size_t len, hf_limited *out)
     return engine.limited;
 }
 
+static uint64_t engine_time(void *user)
+{
+    (void)user;
+    return hf_clock_wall_ms();
+}
+
 static const hf_living living = { .type = type_of, .defines = defines, .runs = runs,
                                   .resident = resident, .suspect = suspect, .note = note,
-                                  .full = is_full, .stats = stats, .limit = limit };
+                                  .now = engine_time, .full = is_full, .stats = stats, .limit = limit };
 
 /* ---- Asking */
 
@@ -146,15 +154,6 @@ static hf_bytes about(const char *actor, uint64_t limit)
     hf_out_map(&args, NULL);
     hf_out_text(&args, "actor", hf_str(actor));
     hf_out_uint(&args, "limit", limit);
-    hf_out_end(&args);
-    return hf_out_bytes(&args);
-}
-
-static hf_bytes one_text(const char *name, const char *text)
-{
-    hf_out_clear(&args);
-    hf_out_map(&args, NULL);
-    hf_out_text(&args, name, hf_str(text));
     hf_out_end(&args);
     return hf_out_bytes(&args);
 }

@@ -173,13 +173,6 @@ static void test_damage(void **state)
     hf_disk_close(c.disk);
 }
 
-static int fails_at(void *user, size_t size)
-{
-    int *left = user;
-    (void)size;
-    return (*left)-- == 0;
-}
-
 /* Each allocation of an append fails once: nothing is there, and then all of it. */
 static void test_no_memory(void **state)
 {
@@ -196,7 +189,7 @@ static void test_no_memory(void **state)
         CORE_OK(hf_segment_add(&s, &e));
         CORE_OK(hf_group_add(&g, &s));
         int left = n % 12;
-        hf_mem_hook(fails_at, &left);
+        hf_mem_hook(core_fails_at, &left);
         int err = hf_log_append(c.log, &g);
         hf_mem_hook(NULL, NULL);
         assert_true(err == HF_OK || err == HF_ENOMEM);

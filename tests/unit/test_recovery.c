@@ -1,10 +1,10 @@
 /* test_recovery.c - questions and changes of a store that no engine has open. */
 #include "tests/support/core.h"
 #include "tests/support/stores.h"
+#include "tests/unit/one_argument.h"
 
 #include "recovery/arguments.h"
 #include "recovery/holdfast_recovery.h"
-#include "recovery/out.h"
 
 #include "storage/clock.h"
 
@@ -66,17 +66,6 @@ static bool has(size_t row, const char *name)
 }
 
 /* ---- Arguments: pairs of name and value until NULL; a name may say its type */
-
-static hf_out args;
-
-static hf_bytes one_text(const char *name, const char *text)
-{
-    hf_out_clear(&args);
-    hf_out_map(&args, NULL);
-    hf_out_text(&args, name, hf_str(text));
-    hf_out_end(&args);
-    return hf_out_bytes(&args);
-}
 
 static hf_bytes ids_of(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {

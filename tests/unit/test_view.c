@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -164,10 +165,86 @@ static void test_moment(void **state)
     hf_disk_close(look);
 }
 
+/* ---- States by name: of the table, of the window, of both, forgotten, of nobody */
+
+enum { ACTORS = 400 };
+
+static void actor_of(char text[32], const char *type, int i)
+{
+    (void)snprintf(text, 32, "%s/%d", type, i);
+}
+
+static void put_state(core *c, uint8_t op, const char *type, int i, const char *image)
+{
+    char actor[32];
+    actor_of(actor, type, i);
+    hf_entry e = core_entry(c->log, op, actor);
+    e.data = op == HF_OP_SAVE ? hf_str(image) : hf_view(NULL, 0);
+    core_put(c, HF_FACTS, &e);
+}
+
+/* Of three in the table the first is saved anew, the second forgotten. */
+static void states_are(core *c, const char *type, bool there)
+{
+    hf_view_of *view;
+    CORE_OK(hf_view_open(&view, c->disk));
+    for (int i = 0; i < ACTORS; i++) {
+        static const char *const images[] = { "newer", NULL, "older", "new", "new", "new" };
+        char actor[32];
+        hf_bytes image;
+        uint64_t version;
+        actor_of(actor, type, i);
+        const char *want = there ? images[i % 6] : NULL;
+        int err = hf_view_state(view, actor, &image, &version);
+        assert_int_equal(err, want ? HF_OK : HF_ENOTFOUND);
+        if (want) {
+            assert_int_equal(image.len, strlen(want));
+            assert_memory_equal(image.data, want, image.len);
+        }
+    }
+    hf_view_close(view);
+}
+
+static void test_states(void **state)
+{
+    static const char *const types[] = { "b", "d", "dd" };
+    static const char *const nobody[] = { "a", "bb", "d2", "e" };
+    (void)state;
+    for (size_t count = 1; count <= 3; count++) { /* one type alone, and several */
+        core c;
+        core_remove(path);
+        core_open(&c, path, NULL, &options);
+        for (size_t t = 0; t < count; t++)
+            for (int i = 0; i < ACTORS; i++)
+                if (i % 6 < 3)
+                    put_state(&c, HF_OP_SAVE, types[t], i, "older");
+        CORE_OK(hf_log_fold_all(c.log));
+        for (size_t t = 0; t < count; t++) {
+            for (int i = 0; i < ACTORS; i++) {
+                if (i % 6 == 0)
+                    put_state(&c, HF_OP_SAVE, types[t], i, "newer");
+                else if (i % 6 == 1)
+                    put_state(&c, HF_OP_FORGET, types[t], i, NULL);
+                else if (i % 6 > 2)
+                    put_state(&c, HF_OP_SAVE, types[t], i, "new");
+            }
+        }
+        for (int twice = 0; twice < 2; twice++) {
+            for (size_t t = 0; t < 3; t++)
+                states_are(&c, types[t], t < count);
+            for (size_t t = 0; t < sizeof nobody / sizeof *nobody; t++)
+                states_are(&c, nobody[t], false);
+            CORE_OK(hf_log_fold_all(c.log));
+        }
+        core_close(&c, true);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_pages), cmocka_unit_test(test_steps),
-                                        cmocka_unit_test(test_moment) };
+                                        cmocka_unit_test(test_moment),
+                                        cmocka_unit_test(test_states) };
     const char *directory = core_directory("view", true);
     (void)snprintf(path, sizeof path, "%s/store", directory);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

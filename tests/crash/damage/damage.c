@@ -1,9 +1,10 @@
 /* damage.c - damage the data file in seven ways, and see what comes of it.
  *
- *     damage [--images N] [--kind K] [--seed N] [--workers N] [--keep DIR]
+ *     damage [--images N] [--image N] [--kind K] [--seed N] [--workers N] [--keep DIR]
  *     damage --store DIR --kind K --image N
  *
  *   --images N  so many of each kind [40]    --kind K   only this one, 1 to 7
+ *   --image N   only this one of each kind
  *   --keep DIR  an empty directory, where bad images are left
  *   --store DIR look at one of these again and say what comes of it; its name ends with
  *               the numbers of its kind and its image
@@ -155,6 +156,7 @@ typedef struct image {
     uint64_t number;
     uint8_t *bytes;
     size_t   len;
+    bool     misleads; /* a bit of what LMDB finds its way by */
     char     path[PATH_MAX], did[200];
 } image;
 
@@ -186,6 +188,17 @@ static void lay_out(const image *i, const char *path)
     write_file(marker, i->bytes, i->len);
 }
 
+/* A branch page is all keys and pointers, wherever in it the bit is. */
+static bool is_branch(const image *i)
+{
+    const uint8_t *was = originals[i->what].bytes;
+    size_t         at = 0;
+    while (at < i->len && i->bytes[at] == was[at])
+        at++;
+    const uint8_t *page = was + at / PAGE * PAGE;
+    return at < i->len && page[10] == 1 && page[11] == 0;
+}
+
 static void damage_it(image *i)
 {
     const original *o = &originals[i->what];
@@ -194,6 +207,7 @@ static void damage_it(image *i)
     memcpy(i->bytes, o->bytes, o->len);
     (void)core_random(&chance);
     damage_do(i->how, o, i->bytes, &i->len, &chance, i->did, sizeof i->did);
+    i->misleads = i->how == ONE_BIT && is_branch(i);
 }
 
 static void judge_death(int status, int reader)
@@ -234,7 +248,7 @@ static void let_loose(const image *i, int reader)
     memset(seen, 0, sizeof *seen);
     pid_t child = fork();
     if (child == 0)
-        read_it(reader, i->path, i->what, i->how);
+        read_it(reader, i->path, i->what, i->misleads ? HEADER_BIT : i->how);
     if (child < 0 || waitpid(child, &status, 0) != child) {
         perror("fork");
         exit(2);
@@ -283,6 +297,8 @@ static int look_again(void)
 static bool is_wanted(harm how, uint64_t number, uint64_t worker)
 {
     if (opt.kind && opt.kind != (uint64_t)how + 1)
+        return false;
+    if (opt.image != UINT64_MAX && opt.image != number)
         return false;
     return number % opt.workers == worker;
 }
@@ -405,8 +421,9 @@ int main(int argc, char **argv)
         right = set_option(argv[at], argv[at + 1]);
     right = right && (!opt.store || (opt.kind && opt.image != UINT64_MAX));
     if (!right || !opt.workers || opt.workers > EXPLORE_WORKERS || opt.kind > HARMS) {
-        fprintf(stderr, "usage: damage [--images N] [--kind 1..7] [--seed N] [--workers N] "
-                        "[--keep DIR]\n       damage --store DIR --kind 1..7 --image N\n");
+        fprintf(stderr, "usage: damage [--images N] [--image N] [--kind 1..7] [--seed N] "
+                        "[--workers N] [--keep DIR]\n"
+                        "       damage --store DIR --kind 1..7 --image N\n");
         return 2;
     }
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

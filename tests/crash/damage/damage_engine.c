@@ -96,6 +96,7 @@ static bool is_body(const hf_message *msg, uint32_t kind, uint32_t actor, uint32
 /* A page out of date, or one whose index is shuffled, shows rows that are sound and have
  * ended, or that come again: LMDB's pages have no checksum, so nobody can tell. */
 static outcome twice = BAD;
+static outcome unpaused = BAD; /* a page that holds anything else now may hide a pause */
 
 static int handle(hf_turn *turn, const hf_message *msg)
 {
@@ -113,7 +114,7 @@ static int handle(hf_turn *turn, const hf_message *msg)
     if (!is_body(msg, kind, actor, &number))
         return HF_OK;
     if (kind == HELD)
-        note(damage_unpaused ? OLD : BAD, "%s ran though it is paused", msg->to);
+        note(damage_unpaused ? OLD : unpaused, "%s ran though it is paused", msg->to);
     if (atomic_fetch_add(&ran[kind][actor][number], 1))
         note(twice, "%s handled message %u twice", msg->to, number);
     if (number < done_before(kind, actor))
@@ -253,6 +254,7 @@ void damage_engine(const char *path, sort what, const original *o, harm how)
         for (uint32_t actor = 0; actor < cast[kind].actors; actor++)
             atomic_store(&next_of[kind][actor], done_before(kind, actor));
     twice = how == STALE_PAGE || how == HEADER_BIT ? OLD : BAD;
+    unpaused = twice == OLD || how == RANDOM_PAGE || how == ZERO_PAGE ? OLD : BAD;
     uint64_t log = log_sum(path, &unreadable);
     hf_clock_use(&clock);
     int err = open_it(&engine, path, what);

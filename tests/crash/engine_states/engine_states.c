@@ -61,18 +61,6 @@ static moment      now; /* of this process: what the disk must bear out */
 
 /* ---- One state */
 
-static void keep_state(explorer *x, uint64_t chance)
-{
-    if (!opt.keep)
-        return;
-    (void)mkdir(opt.keep, 0700);
-    scratch_clear(opt.keep);
-    if (!crashdisk_build(&x->disk, x->choice, &chance, opt.keep))
-        perror(opt.keep);
-    else
-        printf("     kept in %s\n", opt.keep);
-}
-
 static const char *kind_name(op_kind kind)
 {
     static const char *const kind_names[OPS_KINDS] = { "open",  "tell",   "mail",  "post",
@@ -97,7 +85,7 @@ static void complain(explorer *x, const char *bad, uint64_t chance)
         printf("\n");
     }
     crashdisk_print(&x->disk, x->choice);
-    keep_state(x, chance);
+    explorer_keep(x, chance, opt.keep);
 }
 
 static void died(uint64_t point, uint64_t state, const char *of_what)

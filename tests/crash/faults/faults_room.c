@@ -9,7 +9,8 @@
  * Happy path of a cycle: behind a pause messages are sent until several were refused
  * with HF_EFULL; the pause is lifted, everything accepted is done, nothing refused is;
  * then, room again, new messages are taken. Every fifth cycle closes and opens the store
- * while it is full. The first message that is lost, doubled, or stuck ends the program.
+ * while it is full; after the last it is opened once more and all are compared again.
+ * The first message that is lost, doubled, or stuck ends the program.
  * Mounting needs root; without it: status 77 (or 1 if HF_REQUIRE_ALL is set). */
 #include "tests/crash/faults/faults_room.h"
 
@@ -212,6 +213,9 @@ int room_cycles(const char *what, uint32_t cycles, const char *mutant)
     open_it(0);
     for (uint32_t i = 0; i < cycles; i++)
         cycle_once(i);
+    must(hf_close(engine, 20000), "hf_close", cycles);
+    open_it(cycles); /* nothing comes again, nothing is missing */
+    compare(cycles);
     must(hf_close(engine, 20000), "hf_close", cycles);
     printf("%s: %u times full and drained, %llu messages accepted and done, %llu refused\n", what,
            cycles, (unsigned long long)accepted_in_all, (unsigned long long)refused_in_all);

@@ -150,16 +150,6 @@ static const char *judge(explorer *x, uint64_t chance_of_state, bool go_on)
     return bad || !go_on ? bad : rest_and_look();
 }
 
-static void keep_state(explorer *x, uint64_t chance_of_state)
-{
-    if (!opt.keep)
-        return;
-    (void)mkdir(opt.keep, 0700);
-    scratch_clear(opt.keep);
-    if (!crashdisk_build(&x->disk, x->choice, &chance_of_state, opt.keep))
-        perror(opt.keep);
-}
-
 static void complain(explorer *x, const char *bad, uint64_t chance_of_state)
 {
     printf("BAD  rule %s seed %" PRIu64 " point %" PRIu64 " state %" PRIu64 ": %s\n", by->name,
@@ -167,7 +157,7 @@ static void complain(explorer *x, const char *bad, uint64_t chance_of_state)
     for (uint32_t i = 0; i < RULE_MARKS; i++)
         if (now.begun[i] && !now.acked[i])
             printf("     not acknowledged: %u\n", i);
-    keep_state(x, chance_of_state);
+    explorer_keep(x, chance_of_state, opt.keep);
 }
 
 static void died(uint64_t point, uint64_t state, const char *of_what)

@@ -195,6 +195,18 @@ void explorer_free(explorer *x)
     x->choice_room = 0;
 }
 
+void explorer_keep(explorer *x, uint64_t chance, const char *folder)
+{
+    if (!folder)
+        return;
+    (void)mkdir(folder, 0700);
+    scratch_clear(folder);
+    if (!crashdisk_build(&x->disk, x->choice, &chance, folder))
+        perror(folder);
+    else
+        printf("     kept in %s\n", folder);
+}
+
 static bool explore(const explore_job *job, uint64_t worker)
 {
     explorer x = { .job = job, .worker = worker };

@@ -64,6 +64,9 @@ explore_sum explore_run(const explore_job *job);
 void explore_want_choice(explorer *x); /* room for the units there are */
 void explorer_free(explorer *x);
 
+/* A copy of the current state in that folder, whose chance this is; NULL: none is wanted. */
+void explorer_keep(explorer *x, uint64_t chance, const char *folder);
+
 /* ---- Options: numbers and words with two dashes before their name */
 typedef struct explore_option {
     const char  *name;

@@ -40,6 +40,7 @@ const workload workloads[] = {
       .ops = 26,
       .body = 90,
       .folds = true,
+      .packs = true,
       .weight = { [DO_SAVE] = 6, [DO_FORGET] = 1, [DO_FOLD] = 1 } },
     { .name = "alarms",
       SMALL,
@@ -89,6 +90,7 @@ const workload workloads[] = {
       .body = 200,
       .slice = 400,
       .folds = true,
+      .packs = true,
       .weight = { [DO_SEND] = 5, [DO_DONE] = 2, [DO_SAVE] = 3, [DO_RETRY] = 1, [DO_FOLD] = 3 } },
     { .name = "paging",
       SMALL,
@@ -114,6 +116,7 @@ const workload workloads[] = {
       .body = 80,
       .slice = 350,
       .folds = true,
+      .packs = true,
       .weight = { 8, 5, 4, 1, 3, 1, 2, 3, 2, 2, 1, 3, 1, 1, 3, 4, 1, 1, 1, 1 } },
 };
 const unsigned workload_count = sizeof workloads / sizeof *workloads;
@@ -125,7 +128,8 @@ hf_disk_options workload_disk(const workload *load)
 
 hf_log_options workload_log(const workload *load)
 {
-    return (hf_log_options){ .window = load->window, .history = 30, .history_ms = UINT64_MAX };
+    return (hf_log_options){ .window = load->window, .history = 30, .history_ms = UINT64_MAX,
+                             .packs = load->packs };
 }
 
 /* ---- Time: later than any file's, so that what crashed may be swept */

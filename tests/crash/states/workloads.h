@@ -43,6 +43,7 @@ typedef struct workload {
     bool        large;    /* its commits have many units: all subsets of up to 8 only */
     bool        tightens; /* it must come to the end of its room */
     bool        folds;    /* a fold must come to its end */
+    bool        packs;    /* each fold packs */
     uint8_t     weight[DEEDS];
 } workload;
 

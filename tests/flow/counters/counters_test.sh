@@ -54,6 +54,9 @@ run)
     at_least 2 "$(field row_percent out)" || die "too many row writes"
     # How fast it is depends on what else the machine does: much less than it could be.
     at_least "$(field times out)" 20 || die "not 20 times as fast as a write each"
+    "$build/counters" --store t --db t.db > text || die "counters failed"
+    tail -n 1 text | grep -q "row writes, .* times the .* that SQLite syncs one by one" \
+        || die "the last line does not say what it saved: $(tail -n 1 text)"
     "$build/counters" --store s --db c.db --json --increments 0 > out
     [ "$(field row_writes out)" = 0 ] || die "what was written is written again"
     [ "$(field total out)" = 1000000 ] || die "the second run counts otherwise"
@@ -73,7 +76,8 @@ kill)
             "$build/counters" --store s --db c.db --increments 0 --json > out || die "after $n kills"
         fi
     done
-    "$build/counters" --store s --db c.db --increments 1000 --json > out || die "at the end"
+    "$build/counters" --store s --db c.db --increments 1000 --compare-ms 100 --json > out \
+        || die "at the end"
     [ "$(field wrong out)" = 0 ] || die "rows differ"
     cat out
     ;;

@@ -4,7 +4,9 @@
 # engine runs and after it was killed; in the end the ledger balances to the cent.
 set -eu
 build=$(cd "${1:?where is the build}" && pwd)
-shipped=$(cd "$(dirname "$0")/../../../examples/orders" && pwd)/orders.ndjson
+self=orders_mended
+here=$(cd "$(dirname "$0")" && pwd)
+shipped=$here/../../../examples/orders/orders.ndjson
 work=$(mktemp -d "$build/orders-mended.XXXXXX")
 pid=
 trap 'test -z "$pid" || kill -9 "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
@@ -12,24 +14,9 @@ cd "$work"
 export HOLDFAST_STORE="$work/store" NO_COLOR=1
 tool=$build/holdfast
 ORDERS=12
+: >log
+. "$here/../../support/cli_words.sh"
 
-fail() { echo "orders_mended: $*" >&2; cat log >&2; exit 1; }
-must() { # WHAT COMMAND...: what the tool says holds WHAT
-    what=$1; shift
-    text=$("$tool" "$@" 2>&1) || fail "holdfast $*: exit $?: $text"
-    case $text in *"$what"*) ;; *) fail "holdfast $*: no '$what' in: $text" ;; esac
-}
-soon() { # WHAT COMMAND...: within 20 s
-    what=$1; shift
-    tries=0
-    while :; do
-        text=$("$tool" "$@" 2>&1) || true
-        case $text in *"$what"*) return 0 ;; esac
-        tries=$((tries + 1))
-        test $tries -lt 200 || fail "holdfast $*: still no '$what' in: $text"
-        sleep 0.1
-    done
-}
 start() { # OPTION...
     "$build/orders" --store store --ledger ledger --latency-ms 1 "$@" - <stdin >>log 2>&1 &
     pid=$!
@@ -44,7 +31,6 @@ sed '2s/"customer":"[^"]*"/"customer":"CUST-9"/; 5s/"customer":"[^"]*"/"customer
 second=$(sed -n '2s/.*"customer":"\([^"]*\)".*/\1/p' meant)
 fifth=$(sed -n '5s/.*"customer":"\([^"]*\)".*/\1/p' meant)
 mkfifo stdin
-: >log
 start --down payment --retry-ms 600000 --retry-max-ms 600000
 cat input >&9
 

@@ -3,6 +3,8 @@
 # shows how far it is, Ctrl-C ends it, the engine is killed under it, it goes on without an
 # engine and is interrupted there as well. Then each job was done once, and none twice.
 set -eu
+self=requeues
+here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${1:?where is the build}" && pwd)
 jobs=${2:?how many}
 work=$(mktemp -d "$build/requeues.XXXXXX")
@@ -16,8 +18,8 @@ dead='status = dead and error ~ "comma"'
 : >log
 : >ready
 mkfifo stdin
+. "$here/../../support/cli_words.sh"
 
-fail() { echo "requeues: $*" >&2; cat log >&2; exit 1; }
 start() {
     : >ready
     "$build/requeue_jobs" store "$jobs" <stdin >ready 2>>log &
@@ -33,12 +35,6 @@ said() { # WHAT: within 200 s
         kill -0 "$pid" 2>/dev/null || fail "it has ended: $(cat ready)"
         sleep 0.2
     done
-}
-murder() {
-    kill -9 "$pid"
-    wait "$pid" 2>/dev/null || true
-    pid=
-    exec 9>&-
 }
 left() { # how many are dead
     "$tool" ls --json --where "$dead" 2>/dev/null | sed -n 's/.*"dead":\([0-9]*\).*/\1/p' | head -1

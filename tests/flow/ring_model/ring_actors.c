@@ -4,7 +4,7 @@
  * whom. What a message makes its actor do follows from who sent it and its
  * number, so that the check can say later what should have come of it. A turn
  * that is going to fail first saves and sends, which must leave no trace. */
-#include "tests/flow/ring_model/ring_ledger.h"
+#include "tests/flow/ring_model/ring_rules.h"
 
 #include "engine/holdfast_msgpack.h"
 
@@ -90,6 +90,8 @@ static ring_memory *remember(hf_turn *turn, uint32_t room)
     memset(m, 0, sizeof *m);
     if (old.len)
         memcpy(m, old.data, old.len);
+    else
+        m->version = ring->life;
     return m;
 }
 
@@ -98,16 +100,37 @@ static void save(hf_turn *turn, const ring_memory *m)
     hf_save(turn, hf_view(m, sizeof *m + m->count * sizeof m->items[0]));
 }
 
-static void send_to(hf_turn *turn, ring_memory *m, uint32_t self, uint32_t other, uint32_t depth)
+static void send_to(hf_turn *turn, ring_memory *m, uint32_t self, uint32_t other, uint32_t depth,
+                    ring_joined *j)
 {
     uint8_t body[RING_BODY_MAX];
     char to[32];
     if (m->out[other] >= MOST)
         return;
     uint32_t seq = ++m->out[other];
-    size_t len = ring_write(body, OUTSIDERS + self, other, seq, depth);
+    hf_letter l = { .size = sizeof l, .to = to, .kind = "go", .join = j != NULL };
+    l.body = hf_view(body, ring_write(body, OUTSIDERS + self, other, seq, depth));
     ring_address(other, to);
-    hf_send(turn, to, "go", hf_view(body, len));
+    ring_dress(&l, OUTSIDERS + self, other, seq);
+    ring_ask_back(&l, m, OUTSIDERS + self, other, seq);
+    if (j) {
+        j->actors[j->count] = (uint16_t)other;
+        j->seqs[j->count++] = (uint16_t)seq;
+    }
+    hf_send_letter(turn, &l);
+}
+
+static void send_some(hf_turn *turn, ring_memory *m, const ring_letter *l, uint64_t dice,
+                      ring_plan plan)
+{
+    ring_joined j = { .salt = dice };
+    if (!m || !l->depth)
+        return;
+    for (uint32_t i = 0; i < (plan == SEND_ONE ? 1u : 3u); i++)
+        send_to(turn, m, l->actor, (uint32_t)(ring_hash(dice, i) % ACTORS), l->depth - 1u,
+                plan == JOIN ? &j : NULL);
+    if (plan == JOIN)
+        ring_join(turn, m, &j);
 }
 
 /* ---- What a message makes them do */
@@ -153,9 +176,7 @@ static int act(hf_turn *turn, const ring_letter *l, const hf_message *msg, ring_
         return HF_OK;
     case SEND_SOME:
     case SEND_ONE:
-        for (uint32_t i = 0; m && l->depth && i < (plan == SEND_ONE ? 1u : 3u); i++)
-            send_to(turn, m, l->actor, (uint32_t)(ring_hash(dice, i) % ACTORS), l->depth - 1u);
-        return HF_OK;
+    case JOIN: send_some(turn, m, l, dice, plan); return HF_OK;
     case STEP: return pooled ? do_step(turn, l, msg->attempt) : HF_OK;
     case PEND: return pooled ? finish_later(turn) : HF_OK;
     default:   return HF_OK;
@@ -174,8 +195,15 @@ static void report(const ring_letter *l, hf_bytes state)
         return;
     }
     r->count = m->count;
+    r->owed = m->owed;
+    r->owed_sum = m->owed_sum;
     memcpy(r->out, m->out, sizeof r->out);
     memcpy(r->items, m->items, m->count * sizeof m->items[0]);
+}
+
+static uint32_t number_of(const hf_message *msg)
+{
+    return (uint32_t)atoi(strchr(msg->to, '/') + 1) % ACTORS;
 }
 
 static const ring_letter *open_letter(const hf_message *msg)
@@ -186,6 +214,8 @@ static const ring_letter *open_letter(const hf_message *msg)
         ring_broken("%s got a body of %zu bytes", msg->to, msg->body.len);
         return NULL;
     }
+    if (strcmp(msg->kind, "report") == 0)
+        atomic_fetch_add(&ring->asked, 1);
     ring_address(l->actor, to);
     if (strcmp(to, msg->to) != 0)
         ring_broken("a message for %s came to %s", to, msg->to);
@@ -196,6 +226,15 @@ static const ring_letter *open_letter(const hf_message *msg)
 
 static int handle(hf_turn *turn, const hf_message *msg)
 {
+    ring_memory *m = remember(turn, 1);
+    if (!m)
+        return HF_ENOMEM;
+    if (ring_kind_of(number_of(msg)) == SLOW && m->version != ring->life)
+        ring_broken("%s sees a state of life %u in %u", msg->to, m->version, ring->life);
+    if (ring_is_told_back(msg, m, number_of(msg))) {
+        save(turn, m);
+        return HF_OK;
+    }
     const ring_letter *l = open_letter(msg);
     if (!l)
         return HF_OK;
@@ -204,11 +243,11 @@ static int handle(hf_turn *turn, const hf_message *msg)
         return HF_OK;
     }
     check_body(l, msg->body);
+    ring_came(l, msg);
     if (msg->attempt > TRIES)
         ring_broken("attempt %u of %s", msg->attempt, msg->to);
-    ring_memory *m = remember(turn, 1);
-    if (!m)
-        return HF_ENOMEM;
+    ring_reply(turn, l);
+    ring_progress(turn, l);
     m->items[m->count++] = (ring_item){ l->sender, l->seq };
     save(turn, m); /* stands only if the turn does */
     int code = act(turn, l, msg, m);
@@ -222,6 +261,7 @@ static int handle_swarm(hf_turn *turn, const hf_message *msg)
     if (!l || strcmp(msg->kind, "report") == 0)
         return HF_OK;
     check_body(l, msg->body);
+    ring_came(l, msg);
     if (msg->worker < 1 || msg->worker > 3)
         ring_broken("worker %u of %s", msg->worker, msg->to);
     ring_note note = { l->sender, l->seq, l->actor, 0 };
@@ -259,7 +299,9 @@ static int handle_tally(hf_turn *turn, const hf_message *msg)
 {
     if (strcmp(msg->kind, "report") == 0)
         return report_notes(turn, &ring->tally);
-    return keep_note(turn, msg->body.data);
+    const ring_note *n = msg->body.data;
+    ring_reply(turn, &(ring_letter){ .sender = n->sender, .seq = n->seq, .actor = n->actor });
+    return keep_note(turn, n);
 }
 
 static const msgpack_object *field(const msgpack_object *map, const char *name)
@@ -320,14 +362,31 @@ static int handle_mayfly(hf_turn *turn, const hf_message *msg)
 #define SHORT .retry_ms = 1, .retry_ms_max = 4, .tries = TRIES, .dead_to = "grave/yard", \
               .strikes = HF_NEVER
 
-const hf_type ring_types[] = {
-    { .name = "calm", .handle = handle, SHORT },
-    { .name = "slow", .handle = handle, .threads = 2, SHORT },
+/* Those that fail do so until they don't. */
+#define QUICK .retry_ms = 1, .retry_ms_max = 4, .tries = 100000, .strikes = HF_NEVER
+
+#define FLUSHED .flush = ring_flush, .flush_ms = 5
+
+const hf_type ring_types[RING_TYPES] = {
+    { .name = "calm", .handle = handle, FLUSHED, SHORT },
+    { .name = "slow", .handle = handle, .threads = 2, .upgrade = ring_upgrade, FLUSHED, SHORT },
     { .name = "pushy", .handle = handle, .overtake = 1, SHORT },
     { .name = "swarm", .handle = handle_swarm, .threads = 3, .workers = 3, .next = "tally/all",
       SHORT },
     { .name = "tally", .handle = handle_tally, .strikes = HF_NEVER },
     { .name = "grave", .handle = handle_grave, .strikes = HF_NEVER },
     { .name = "mayfly", .handle = handle_mayfly, .retry_ms = 1, .strikes = HF_NEVER },
+    { .name = "clock", .handle = ring_clock_handle, QUICK },
+    { .name = "bell", .handle = ring_clock_handle, .threads = 2, .overtake = 1, QUICK },
+    { .name = "watch", .handle = ring_tick_handle, QUICK },
+    { .name = "shelf", .handle = ring_shelf_handle, QUICK },
+    { .name = "vault", .handle = ring_shelf_handle, .threads = 2, QUICK },
+    { .name = "reader", .handle = ring_reader_handle, QUICK },
+    { .name = "herald", .handle = ring_herald_handle, .threads = 1, QUICK },
+    { .name = "gauge", .handle = ring_gauge_handle, QUICK },
+    { .name = "pressure", .handle = ring_gauge_handle, .threads = 1, QUICK },
+    { .name = "fuse", .handle = ring_limited_handle, .break_after = 2, .break_ms = 5, QUICK },
+    { .name = "paced", .handle = ring_limited_handle, .rate = 4, .rate_ms = 20, QUICK },
+    { .name = "narrow", .handle = ring_limited_handle, .threads = 1, .inbox_max = 16, QUICK },
     { 0 },
 };

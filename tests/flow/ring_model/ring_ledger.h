@@ -17,6 +17,7 @@ enum {
     SENDERS   = OUTSIDERS + ACTORS, /* an actor sends, too */
     MOST      = 400,                /* messages of one sender to one actor */
     TRIES     = 4,
+    RING_PATIENCE = 600000,         /* ms; whoever runs a test limits its time */
     DEPTH     = 2,                  /* how often a message makes messages */
 };
 
@@ -26,8 +27,11 @@ typedef enum ring_kind { CALM, SLOW, PUSHY, SWARM } ring_kind;
 typedef enum ring_told { NEVER_TOLD, TOLD, ACKED, REFUSED } ring_told;
 
 typedef enum ring_plan {
-    FAIL_SOME, BURY, FAIL_ALWAYS, SNOOZE, SEND_ONE, SEND_SOME, PEND, BAD_SEND, STEP, PLAIN
+    FAIL_SOME, BURY, FAIL_ALWAYS, SNOOZE, SEND_ONE, SEND_SOME, PEND, BAD_SEND, STEP, JOIN, PLAIN
 } ring_plan;
+
+/* When it comes, see ring_delays.c. */
+typedef enum ring_time { ON_TIME, WAITS, DOOMED, BRIEF } ring_time;
 
 /* The body of a message; filler follows. */
 typedef struct ring_letter {
@@ -41,7 +45,9 @@ typedef struct ring_item {
 
 /* The state of an actor. */
 typedef struct ring_memory {
-    uint32_t  count;
+    uint32_t  count, version;
+    uint64_t  owed_sum;
+    int32_t   owed;        /* answers and joins that are to come */
     uint16_t  out[ACTORS]; /* how many it sent to whom */
     ring_item items[];     /* what it handled, in order */
 } ring_memory;
@@ -50,6 +56,8 @@ enum { ITEMS = 4000 };
 typedef struct ring_report {
     bool      there;
     uint32_t  count;
+    int32_t   owed;
+    uint64_t  owed_sum;
     uint16_t  out[ACTORS];
     ring_item items[ITEMS];
 } ring_report;
@@ -67,6 +75,7 @@ typedef struct ring_notes {
 typedef struct ring_ledger {
     uint64_t     seed;
     uint32_t     life;
+    atomic_uint  asked;                             /* reports that were asked for and came */
     atomic_bool  broken;
     char         why[400];
     uint16_t     told[OUTSIDERS][ACTORS];
@@ -91,7 +100,8 @@ uint32_t  ring_times_of(uint64_t dice); /* how often FAIL_SOME fails */
 bool      ring_dies(ring_plan plan);
 
 /* ring_actors.c */
-extern const hf_type ring_types[];
+enum { RING_TYPES = 32 };
+extern const hf_type ring_types[RING_TYPES]; /* "slow" is of the version of the life */
 size_t ring_write(uint8_t *room, uint32_t sender, uint32_t actor, uint32_t seq, uint32_t depth);
 enum { RING_BODY_MAX = 3000 };
 void   ring_finisher_start(void);

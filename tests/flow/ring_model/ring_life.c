@@ -1,6 +1,6 @@
 /* ring_life.c - one life of the engine: senders send, somebody pauses, and at
  * some moment it is closed or killed. Runs in a child of its own. */
-#include "tests/flow/ring_model/ring_ledger.h"
+#include "tests/flow/ring_model/ring_rules.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -17,10 +17,7 @@ typedef struct sender {
     uint64_t   tags[4]; /* of its mayflies */
 } sender;
 
-static uint64_t roll(uint64_t *dice)
-{
-    return ring_hash((*dice)++, 3);
-}
+#define roll ring_roll
 
 /* ---- Letters of one call */
 
@@ -49,6 +46,7 @@ static void add_letter(call *c, uint32_t actor, uint32_t seq)
     size_t len = ring_write(c->bodies[n], c->sender, actor, seq, DEPTH);
     c->letters[n] = (hf_letter){ .size = sizeof(hf_letter), .to = c->to[n], .kind = "go",
                                  .body = hf_view(c->bodies[n], len) };
+    ring_dress(&c->letters[n], c->sender, actor, seq);
     if (has_dedupe(c->sender, actor, seq)) {
         snprintf(c->dedupes[n], sizeof c->dedupes[n], "%u-%u", c->sender, seq);
         c->letters[n].dedupe = c->dedupes[n];
@@ -185,6 +183,11 @@ static void send_call(sender *s)
         free(c);
         return;
     }
+    if (c->count == 1 && roll(&s->dice) % 2) {
+        ring_ask(s->engine, &c->letters[0], s->number, c->actors[0], c->seqs[0]);
+        free(c);
+        return;
+    }
     if (how >= 2) {
         int err = hf_post(s->engine, c->letters, c->count, posted, c);
         if (err) {
@@ -218,6 +221,14 @@ static void send_mayfly(sender *s)
         ring_broken("a mayfly: %d %s", err, hf_detail());
 }
 
+static void act_by_rule(sender *s)
+{
+    uint32_t count = 0;
+    while (ring_rules[count] && ring_rules[count]->act)
+        count++;
+    ring_rules[roll(&s->dice) % count]->act(s->engine, s->number, &s->dice);
+}
+
 static void *send_all(void *user)
 {
     sender *s = user;
@@ -225,10 +236,13 @@ static void *send_all(void *user)
         return NULL;
     say_old(s);
     for (uint32_t i = 0; i < s->ops && !atomic_load(&ring->broken); i++) {
-        if (roll(&s->dice) % 3 == 0)
+        uint64_t what = roll(&s->dice) % 9;
+        if (what < 2)
             send_mayfly(s);
-        else
+        else if (what < 5)
             send_call(s);
+        else
+            act_by_rule(s);
         if (roll(&s->dice) % 16 == 0)
             usleep((useconds_t)(roll(&s->dice) % 2000));
     }
@@ -299,7 +313,7 @@ static void ask_report(hf_engine *engine, const char *to, uint32_t actor)
 static void drain(hf_engine *engine, const char *when)
 {
     hf_stats stats = HF_STATS;
-    int err = hf_drain(engine, 60000);
+    int err = hf_drain(engine, RING_PATIENCE);
     hf_stat(engine, &stats);
     if (err)
         ring_broken("hf_drain %s: %d %s", when, err, hf_detail());
@@ -317,6 +331,9 @@ static void report_all(hf_engine *engine)
         if (hf_resume(engine, to))
             ring_broken("hf_resume at the end: %s", hf_detail());
     }
+    for (const ring_rule *const *r = ring_rules; *r; r++)
+        if ((*r)->rest)
+            (*r)->rest(engine);
     drain(engine, "at the end");
     for (uint32_t i = 0; i < ACTORS; i++) {
         ring_address(i, to);
@@ -337,13 +354,17 @@ static void log_text(void *user, hf_level level, const char *text)
 _Noreturn void ring_live(const char *path, uint64_t dice, bool last)
 {
     static const uint64_t windows[] = { 64 << 10, 64 << 10, 128 << 10, 512 << 10 };
+    hf_type types[RING_TYPES];
     hf_engine *engine;
     pthread_t threads[OUTSIDERS], killer;
     sender senders[OUTSIDERS];
     uint64_t *d = &dice;
     bool killed = !last && roll(d) % 2;
-    uint32_t ops = last ? 0 : 1 + (uint32_t)(roll(d) % 60);
-    int err = hf_open(&engine, path, HF_OPTIONS(.types = ring_types, .log = log_text,
+    uint32_t ops = last ? 0 : 1 + (uint32_t)(roll(d) % 90);
+    memcpy(types, ring_types, sizeof types);
+    for (uint32_t i = 0; types[i].name; i++)
+        types[i].version = types[i].upgrade ? ring->life : 0;
+    int err = hf_open(&engine, path, HF_OPTIONS(.types = types, .log = log_text,
                       .shards = 1 + (uint32_t)(roll(d) % 4), .store_max = 64 << 20,
                       .window = windows[roll(d) % 4]));
     if (err) {

@@ -80,6 +80,7 @@ static void start(run *r)
         .shards = 1 + chance(r, 3),
         .readers = chance(r, 3) == 0,
         .history_ms = UINT64_MAX,
+        .packs = chance(r, 2) == 0,
     };
     r->options.history = r->options.window == 4096 ? HF_NO_HISTORY : 30;
     if (chance(r, 3) == 0) {

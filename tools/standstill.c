@@ -1,0 +1,33 @@
+/* standstill.c - `holdfast pause` and `holdfast resume`, as far as they are one.
+ *
+ * Happy path: one change, whose row is printed. One thread. */
+#include "tools/standstill.h"
+
+int cli_standstill(cli_context *context, const char *change, const cli_column *fields,
+                   size_t count, const char **what, cli_buffer *row)
+{
+    const cli_args *args = &context->args;
+    const char *named = args->count == 1 ? args->operands[0] : "";
+    *what = NULL;
+    if ((args->count == 1) == args->set[OPT_ALL]) {
+        cli_complain("%s what? TYPE, TYPE/KEY, or --all", change);
+        return CLI_USAGE;
+    }
+    int code = cli_store_open(context);
+    if (code != CLI_OK)
+        return code;
+    if (args->set[OPT_DRY_RUN]) {
+        cli_say(&context->output, "Would %s %s.", change, *named != 0 ? named : "everything");
+        return CLI_OK;
+    }
+    cli_arguments arguments = { 0 };
+    cli_argument_text(&arguments, "what", named);
+    cli_argument_text(&arguments, "reason", cli_text(args, OPT_REASON, NULL));
+    code = cli_change(context, change, cli_arguments_whole(&arguments), row);
+    cli_arguments_free(&arguments);
+    if (code == CLI_OK) {
+        cli_record(&context->output, cli_buffer_bytes(row), fields, count);
+        *what = named;
+    }
+    return code;
+}
