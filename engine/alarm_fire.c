@@ -98,7 +98,8 @@ static int see_row(hf_shard *shard, const hf_alarm_lost *wanted, hf_bytes key, h
 {
     hf_bytes name;
     uint64_t generation = hf_get64_key((const uint8_t *)key.data + 8);
-    if (generation < wanted->from || generation >= wanted->to || is_forced(shard->alarms, generation))
+    if (generation < wanted->from || generation >= wanted->to
+        || is_forced(shard->alarms, generation))
         return HF_OK;
     int err = hf_row_open(HF_IN_ALARMS, key, value, &name);
     if (err && shard->index == 0) /* once is enough */

@@ -317,7 +317,8 @@ static int follow(hf_engine *engine, const hf_plan *plan)
     }
     at = plan->delayed.data;
     end = at ? at + plan->delayed.len : at;
-    for (hf_entry e; at < end && hf_entry_decode(at, (size_t)(end - at), &e); at += hf_entry_size(&e))
+    for (hf_entry e; at < end && hf_entry_decode(at, (size_t)(end - at), &e);
+         at += hf_entry_size(&e))
         hf_dispatch_requeued(engine, &e);
     if (plan->pauses)
         err = hf_pauses_add(engine, what);

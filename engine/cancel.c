@@ -463,7 +463,9 @@ int hf_cancel_begin(hf_cancel *c, hf_engine *engine, hf_watch *watch, const hf_s
     c->batches = hf_mem_zero(engine->shard_count, sizeof *c->batches);
     bool *runs = hf_mem_zero(most, sizeof *runs);
     c->silent = hf_mem_zero(engine->shard_count, sizeof *c->silent);
-    int err = c->items && c->asked && c->silent && c->batches && runs ? HF_OK : hf_error(HF_ENOMEM, "a cancel");
+    int err = c->items && c->asked && c->silent && c->batches && runs
+                  ? HF_OK
+                  : hf_error(HF_ENOMEM, "a cancel");
     if (!err)
         err = add_items(c->items, &c->count, waiting);
     if (!err)

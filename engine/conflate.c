@@ -350,7 +350,8 @@ int hf_conflate_take(hf_shard *shard, hf_mailbox *box, hf_parcel **parcel)
 void hf_conflate_back(hf_mailbox *box, hf_parcel *p)
 {
     hf_latest *l;
-    if (p->heap || p->now != HF_PARCEL_RESTS || p->e.attempt || hf_latest_of(box->conflated, &p->e, &l))
+    if (p->heap || p->now != HF_PARCEL_RESTS || p->e.attempt
+        || hf_latest_of(box->conflated, &p->e, &l))
         return; /* it stays a parcel */
     hf_mailbox_remove(box, p);
     hf_letter_in letter = { NULL, NULL, p->e.id, p->e.place, p->e.sent };

@@ -73,7 +73,7 @@ static bool read_range(const cron_field *f, const char **at, uint64_t *bits)
     }
     if (**at == '/') {
         char *end;
-        long  value = strtol(*at + 1, &end, 10);
+        long value = strtol(*at + 1, &end, 10);
         if (!isdigit((unsigned char)(*at)[1]) || value < 1 || value > f->high)
             return false;
         if (to == from && !star)
@@ -89,7 +89,7 @@ static bool read_range(const cron_field *f, const char **at, uint64_t *bits)
 static int read_field(hf_cron *cron, const cron_field *f, const char *text, uint64_t *bits)
 {
     const char *at = text;
-    bool        fine = true;
+    bool fine = true;
     *bits = 0;
     do {
         if (f->high == 31 && *at == 'L') {
@@ -110,7 +110,7 @@ static int read_interval(hf_cron *cron, const char *text)
         const char *unit;
         uint64_t    ms;
     } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
-    char              *unit;
+    char *unit;
     unsigned long long count = isdigit((unsigned char)*text) ? strtoull(text, &unit, 10) : 0;
     for (size_t i = 0; count && i < sizeof units / sizeof *units; i++)
         if (strcmp(unit, units[i].unit) == 0 && count <= UINT64_C(315360000000) / units[i].ms)
@@ -138,7 +138,7 @@ static const char *spelled_out(const char *word)
 /* Cut at blanks; returns how many words there are, or 7 if there are more. */
 static int cut_words(char *text, char *words[6])
 {
-    int   count = 0;
+    int count = 0;
     char *rest = NULL;
     for (char *w = strtok_r(text, " \t", &rest); w; w = strtok_r(NULL, " \t", &rest)) {
         if (count == 6)
@@ -169,7 +169,7 @@ static int read_fields(hf_cron *cron, char *words[6], int count)
 
 int hf_cron_parse(hf_cron *cron, const char *text)
 {
-    char  copy[256], *words[6], *fields[6], plain[32];
+    char copy[256], *words[6], *fields[6], plain[32];
     *cron = (hf_cron){ 0 };
     int len = snprintf(copy, sizeof copy, "%s", text);
     if (len < 0 || (size_t)len >= sizeof copy)
@@ -216,7 +216,7 @@ static int64_t floor_div(int64_t a, int64_t b)
 static local_time local_of(int64_t local)
 {
     local_time t = { .days = floor_div(local, DAY) };
-    int64_t    second = local - t.days * DAY;
+    int64_t second = local - t.days * DAY;
     hf_date_of(t.days, &t.year, &t.month, &t.day);
     t.weekday = (unsigned)(((t.days + 4) % 7 + 7) % 7);
     t.hour = (unsigned)(second / HOUR);
@@ -234,7 +234,7 @@ static bool is_day(const hf_cron *cron, const local_time *t)
 {
     bool day = has(cron->days, t->day);
     if (cron->last_day && !day) {
-        int64_t  year;
+        int64_t year;
         unsigned month, first;
         hf_date_of(t->days + 1, &year, &month, &first);
         day = first == 1;
@@ -249,7 +249,7 @@ static bool is_day(const hf_cron *cron, const local_time *t)
 static int64_t stride(const hf_cron *cron, int64_t local)
 {
     local_time t = local_of(local);
-    int64_t    second = local - t.days * DAY;
+    int64_t second = local - t.days * DAY;
     if (!has(cron->months, t.month) || !is_day(cron, &t))
         return DAY - second;
     if (!has(cron->hours, t.hour))

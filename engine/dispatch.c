@@ -235,8 +235,9 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     if (is_limited(actor, e))
         hf_limit_ended_here(shard, actor->kind, err ? HF_SAYS_NOTHING : says);
     bool tight = atomic_load_explicit(&engine->tight, memory_order_relaxed);
-    if (!err && batch == shard->batch && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
-                 || batch->sends >= (tight ? 1 : engine->batch_turns / 8)))
+    if (!err && batch == shard->batch
+        && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
+            || batch->sends >= (tight ? 1 : engine->batch_turns / 8)))
         hf_shard_submit(shard);
     return err;
 }
@@ -495,9 +496,10 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
 bool hf_shard_may_take(const hf_shard *shard)
 {
     bool tight = atomic_load_explicit(&shard->engine->tight, memory_order_relaxed);
-    return shard->uncommitted < (tight ? HF_UNCOMMITTED_TIGHT : HF_UNCOMMITTED_MAX) && !atomic_load(&shard->stop)
-        && !atomic_load_explicit(&shard->engine->crowded, memory_order_relaxed)
-        && atomic_load_explicit(&shard->engine->phase, memory_order_relaxed) == HF_LIVE;
+    return shard->uncommitted < (tight ? HF_UNCOMMITTED_TIGHT : HF_UNCOMMITTED_MAX)
+           && !atomic_load(&shard->stop)
+           && !atomic_load_explicit(&shard->engine->crowded, memory_order_relaxed)
+           && atomic_load_explicit(&shard->engine->phase, memory_order_relaxed) == HF_LIVE;
 }
 
 int hf_dispatch_line(hf_shard *shard)

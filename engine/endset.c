@@ -41,7 +41,8 @@ static bool rebuild(hf_endset *set, uint32_t slots, uint64_t looked, uint64_t fo
 
 int hf_endset_reserve(hf_endset *set, uint32_t more)
 {
-    uint64_t need = (uint64_t)(set->count + more) * 2, slots = set->ends ? set->mask + 1 : SLOTS_MIN;
+    uint64_t need = (uint64_t)(set->count + more) * 2,
+             slots = set->ends ? set->mask + 1 : SLOTS_MIN;
     while (need > slots)
         slots *= 2;
     if (set->ends && slots == (uint64_t)set->mask + 1)

@@ -103,8 +103,10 @@ static int read_row(const hf_engine *engine, const hf_overlay *tables, const hf_
         return hf_error(HF_ECORRUPT, "what type \"%s\" flushed is cut short", kind->is.name);
     *row = hf_view((const uint8_t *)payload.data + 8, payload.len - 8);
     uint32_t version = ((const uint8_t *)row->data)[0];
-    return version == ROW_VERSION ? HF_OK
-        : hf_error(HF_EVERSION, "what type \"%s\" flushed is in version %u", kind->is.name, version);
+    return version == ROW_VERSION
+               ? HF_OK
+               : hf_error(HF_EVERSION, "what type \"%s\" flushed is in version %u", kind->is.name,
+                          version);
 }
 
 static int init(hf_flush *f, hf_engine *engine, hf_kind_of *kind)

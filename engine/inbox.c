@@ -24,7 +24,8 @@ struct hf_full {
 
 int hf_inboxes_init(hf_engine *engine)
 {
-    return pthread_rwlock_init(&engine->inboxes.lock, NULL) ? hf_error(HF_ENOMEM, "inboxes") : HF_OK;
+    return pthread_rwlock_init(&engine->inboxes.lock, NULL) ? hf_error(HF_ENOMEM, "inboxes")
+                                                            : HF_OK;
 }
 
 void hf_inboxes_done(hf_engine *engine)

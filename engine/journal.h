@@ -27,7 +27,8 @@ typedef struct hf_journal {
     hf_batch       *words;      /* operators' words that found none: neither refused yet, */
     uint64_t        words_until; /* nor kept for longer than this, ns */
     uint64_t        paced_ns;   /* when outsiders were last let in */
-    uint64_t        group_less; /* bytes that a group may hold less than the most: commits take long */
+    /* bytes that a group may hold less than the most: commits take long */
+    uint64_t        group_less;
     uint64_t        worked_ns;  /* the last commit */
     bool            rested;     /* gave memory back since then */
     bool            starved;    /* told the log that there is no room */

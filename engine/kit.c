@@ -117,7 +117,9 @@ static int settle(hf_test *t, uint64_t *next_ns)
         if (hf_kit_is_idle(t->engine, next_ns))
             return HF_OK;
         if (atomic_load(&t->engine->tight))
-            jump(t, mono_ns(t) + TIGHT_NS); /* whether there is room again is looked up from time to time */
+            jump(t,
+                 mono_ns(t)
+                     + TIGHT_NS); /* whether there is room again is looked up from time to time */
         if (t->patience_ms != HF_NEVER && hf_clock_real_ns() - began > t->patience_ms * MS)
             return hf_error(HF_ETIMEDOUT, "it does not come to rest; %" PRIu64 " messages wait",
                             atomic_load(&t->engine->count.waiting));

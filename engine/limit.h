@@ -46,7 +46,8 @@ int  hf_limit_stage(const hf_kind_of *kind, hf_batch *batch, const char *name, h
 bool hf_limit_admit(hf_shard *shard, hf_mailbox *mailbox);
 /* Let go on as many of those in line as may. */
 void hf_limits_wake(hf_shard *shard);
-uint64_t hf_limits_next(const hf_shard *shard, uint64_t now_ns); /* when some may; never: UINT64_MAX */
+/* when some may; never: UINT64_MAX */
+uint64_t hf_limits_next(const hf_shard *shard, uint64_t now_ns);
 
 /* A pool's thread: it begins, or, false, must go back: the type was closed since. */
 bool hf_limit_begin(hf_limit *limit, uint32_t era);

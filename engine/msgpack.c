@@ -88,9 +88,9 @@ static msgpack_object *fill_container(msgpack_object *object, const hf_token *to
 static void fill(hf_bytes body, msgpack_object *value, msgpack_object *room)
 {
     struct level levels[HF_MSGPACK_DEPTH + 1];
-    unsigned     depth = 0;
-    size_t       at = 0;
-    hf_token     token;
+    unsigned depth = 0;
+    size_t at = 0;
+    hf_token token;
 
     levels[0] = (struct level){ value, 1 };
     while (at < body.len) {
@@ -114,9 +114,9 @@ _Static_assert(sizeof(msgpack_object_kv) == 2 * sizeof(msgpack_object),
 int hf_unpack(hf_turn *turn, hf_bytes body, msgpack_object *value)
 {
     hf_msgpack_shape shape;
-    msgpack_object  *room = NULL;
-    size_t           objects;
-    int              err;
+    msgpack_object *room = NULL;
+    size_t objects;
+    int err;
 
     if (!turn || !value || (!body.data && body.len))
         return hf_error(HF_EINVAL, "hf_unpack: turn and value are needed");
@@ -192,7 +192,7 @@ static int packed_write(void *user, const char *bytes, size_t len)
         return 0; /* of nothing there may be no address */
     if (len > packed->cap - packed->len) {
         size_t cap = packed->cap * 2 > packed->len + len ? packed->cap * 2 : packed->len + len;
-        char  *data = hf_alloc(packed->turn, cap);
+        char *data = hf_alloc(packed->turn, cap);
         if (!data) {
             packed->lost = 1;
             return -1;

@@ -40,7 +40,8 @@ hf_batch *hf_shard_batch(hf_shard *shard)
 /* Does it hold nothing but acknowledgements and states? Nobody waits for those. */
 static bool is_bare(const hf_shard *shard, const hf_batch *batch)
 {
-    return !batch->sends && !batch->fired && !batch->dead && !batch->replies && !hf_peeks_wait(shard) && shard->uncommitted < HF_UNCOMMITTED_MAX / 2;
+    return !batch->sends && !batch->fired && !batch->dead && !batch->replies
+           && !hf_peeks_wait(shard) && shard->uncommitted < HF_UNCOMMITTED_MAX / 2;
 }
 
 void hf_shard_submit(hf_shard *shard)

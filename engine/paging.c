@@ -1,9 +1,9 @@
 /* paging.c - messages out of the inbox table, some at a time.
  *
  * Happy path: an actor with rows - in the table, or left in the log by an earlier
- * run - gets a page of them, copied out of one short snapshot: those above the highest place it has taken and below what the fold
- * is known to have moved. A scan with a fair cursor finds actors that have rows
- * but nobody who knows about them: after open, and when the fold overtook us.
+ * run - gets a page of them, copied out of one short snapshot: those above the highest place it has
+ * taken and below what the fold is known to have moved. A scan with a fair cursor finds actors that
+ * have rows but nobody who knows about them: after open, and when the fold overtook us.
  *
  * Fails for want of memory (tried again); a damaged row sets its actor aside.
  * What the reader looks at was settled before its snapshot began: `taken` and

@@ -97,7 +97,8 @@ static void wake_shards(hf_engine *engine)
     for (uint32_t i = 0; i < engine->shard_count; i++) {
         hf_errand *errand = hf_mem_zero(1, sizeof *errand);
         if (!errand) {
-            hf_engine_log(engine, HF_ERROR, "out of memory: some actors stay paused until the next open");
+            hf_engine_log(engine, HF_ERROR,
+                          "out of memory: some actors stay paused until the next open");
             return;
         }
         errand->run = wake_all;

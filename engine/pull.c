@@ -46,9 +46,9 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
     hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
     if (entry[0] == HF_OP_DUE)
         letter.id = hf_due_id(entry, id);
-    else if (!(entry[1] & HF_ENTRY_APART) && !actor->mailbox && !actor->rows && !actor->kind->apart && !actor->damaged
-        && !shard->doomed && !hf_suspects_any(engine) && !hf_urgency_presses(engine, id)
-        && !hf_pauses_hold(engine, actor)) {
+    else if (!(entry[1] & HF_ENTRY_APART) && !actor->mailbox && !actor->rows && !actor->kind->apart
+             && !actor->damaged && !shard->doomed && !hf_suspects_any(engine)
+             && !hf_urgency_presses(engine, id) && !hf_pauses_hold(engine, actor)) {
         hf_entry e;
         hf_dispatch_decode(&letter, &e);
         if (!e.expires && !e.phase && (!e.due || e.reason == HF_DUE_PASSED))

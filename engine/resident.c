@@ -1,12 +1,11 @@
 /* resident.c - actors come into memory, and leave it.
  *
  * Happy path: a message for an actor that is not in memory loads its state as
- * the tables, and what an earlier run left in the log, have it; idle, clean actors leave, oldest first, when the shard's share of
- * the byte cap is used up or after idle_ms. An actor whose newest image, or
- * whose newest acknowledgement, is not folded yet stays: memory is the only
- * index over the window. Fails for want of memory (nothing changed); a damaged
- * state sets the actor aside, it is never shown as an empty one.
- * The shard's thread. */
+ * the tables, and what an earlier run left in the log, have it; idle, clean actors leave, oldest
+ * first, when the shard's share of the byte cap is used up or after idle_ms. An actor whose newest
+ * image, or whose newest acknowledgement, is not folded yet stays: memory is the only index over
+ * the window. Fails for want of memory (nothing changed); a damaged state sets the actor aside, it
+ * is never shown as an empty one. The shard's thread. */
 #include "engine/pool.h"
 #include "engine/conflate.h"
 #include "engine/alarms.h"

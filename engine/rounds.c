@@ -61,8 +61,8 @@ static bool has_work(const hf_shard *shard)
 
 static bool is_quiet(const hf_shard *shard)
 {
-    return !has_work(shard) && !shard->alarms->busy && !shard->uncommitted && !shard->batch && !shard->runs_outside
-        && !hf_pauses_rests(shard);
+    return !has_work(shard) && !shard->alarms->busy && !shard->uncommitted && !shard->batch
+           && !shard->runs_outside && !hf_pauses_rests(shard);
 }
 
 static void rest_a_while(hf_shard *shard, uint32_t bell, bool failed)
@@ -83,7 +83,8 @@ static void rest_a_while(hf_shard *shard, uint32_t bell, bool failed)
     if (atomic_load_explicit(&shard->engine->kit, memory_order_acquire))
         hf_kit_rests(shard, failed || has_work(shard) ? 0 : (uint64_t)bell + 1);
     atomic_store(&shard->asleep, true);
-    if (atomic_load(&shard->bell) == bell && !(has_work(shard) && hf_shard_may_take(shard) && !failed))
+    if (atomic_load(&shard->bell) == bell
+        && !(has_work(shard) && hf_shard_may_take(shard) && !failed))
         hf_futex_wait(&shard->bell, bell, ns);
     atomic_store(&shard->asleep, false);
     atomic_store(&shard->quiet, 0);

@@ -163,7 +163,8 @@ hf_rowitem *hf_rowset_seek(const hf_rowset *set, hf_bytes name, bool behind)
 {
     hf_rowitem *const *row = set->head;
     for (int level = HF_ROWSET_HEIGHT - 1; level >= 0; level--)
-        while (row[level] && hf_rowset_compare(hf_rowitem_name(row[level]), name) < (behind ? 1 : 0))
+        while (row[level]
+               && hf_rowset_compare(hf_rowitem_name(row[level]), name) < (behind ? 1 : 0))
             row = row[level]->next;
     return row[0];
 }

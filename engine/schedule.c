@@ -44,7 +44,7 @@ typedef struct schedule {
 static int read_row(hf_turn *turn, hf_bytes name, schedule *s)
 {
     hf_bytes value;
-    int      err = hf_rows_get(turn, HF_SHELF_SCHEDULE, name, &value);
+    int err = hf_rows_get(turn, HF_SHELF_SCHEDULE, name, &value);
     if (err)
         return err;
     const uint8_t *at = value.data, *end;
@@ -61,7 +61,7 @@ static int read_row(hf_turn *turn, hf_bytes name, schedule *s)
 
 static int write_row(hf_turn *turn, const schedule *s)
 {
-    size_t   text = strlen(s->text) + 1, len = FIELDS + text + s->body.len;
+    size_t text = strlen(s->text) + 1, len = FIELDS + text + s->body.len;
     uint8_t *value = hf_alloc(turn, len);
     if (!value)
         return HF_ENOMEM;
@@ -90,7 +90,7 @@ static void alarm_name(char name[HF_NAME_MAX + 1], int first, hf_bytes of)
 
 static void set_alarms(hf_turn *turn, const schedule *s, uint64_t now)
 {
-    char     name[HF_NAME_MAX + 1];
+    char name[HF_NAME_MAX + 1];
     uint64_t rest = s->due > now ? s->due - now : 0;
     alarm_name(name, HF_TICK, s->name);
     if (s->cron.interval_ms)
@@ -141,7 +141,7 @@ static bool is_same(const schedule *a, const schedule *b)
 static int define(hf_turn *turn, schedule *s)
 {
     schedule old;
-    int      err = read_row(turn, s->name, &old);
+    int err = read_row(turn, s->name, &old);
     if (err && err != HF_ENOTFOUND)
         return err;
     if (!err && is_same(&old, s))
@@ -210,7 +210,7 @@ static void count_ticks(const schedule *s, uint64_t now, uint64_t most, ticks *t
 
 static int send_tick(hf_turn *turn, const schedule *s, uint64_t due, uint32_t missed)
 {
-    char     name[HF_NAME_MAX + 1];
+    char name[HF_NAME_MAX + 1];
     hf_entry e = { .op = HF_OP_SEND, .to = turn->e->to, .to_len = turn->e->to_len,
                    .hash = turn->e->hash, .name = name, .name_len = (uint8_t)s->name.len,
                    .data = s->body, .cause = HF_ALARM, .about = due, .replaced = missed,
@@ -218,7 +218,7 @@ static int send_tick(hf_turn *turn, const schedule *s, uint64_t due, uint32_t mi
     memcpy(name, s->name.data, s->name.len);
     name[s->name.len] = '\0';
     uint32_t shards = turn->engine->shard_count;
-    int      err = hf_segment_add(&turn->batch->segments[hf_address_shard(e.hash, shards)], &e);
+    int err = hf_segment_add(&turn->batch->segments[hf_address_shard(e.hash, shards)], &e);
     if (err)
         return err;
     turn->sends++;
@@ -228,15 +228,16 @@ static int send_tick(hf_turn *turn, const schedule *s, uint64_t due, uint32_t mi
 
 static int send_ticks(hf_turn *turn, const schedule *s, const ticks *t, uint64_t now)
 {
-    uint64_t latest = t->last[(t->count - 1) % MAKE_UP], wait = t->next ? t->next - latest : LATE_MS;
-    bool     fresh = now - latest <= (wait < LATE_MS ? wait : LATE_MS);
+    uint64_t latest = t->last[(t->count - 1) % MAKE_UP],
+             wait = t->next ? t->next - latest : LATE_MS;
+    bool fresh = now - latest <= (wait < LATE_MS ? wait : LATE_MS);
     uint64_t wanted = s->missed > MAKE_UP ? MAKE_UP : s->missed;
     if (!wanted)
         wanted = fresh;
     if (wanted > t->count)
         wanted = t->count;
     uint64_t skipped = t->count - wanted;
-    int      err = HF_OK;
+    int err = HF_OK;
     for (uint64_t n = t->count - wanted; !err && n < t->count; n++, skipped = 0)
         err = send_tick(turn, s, t->last[n % MAKE_UP],
                         skipped > UINT32_MAX ? UINT32_MAX : (uint32_t)skipped);
@@ -247,7 +248,7 @@ static int send_ticks(hf_turn *turn, const schedule *s, const ticks *t, uint64_t
 static int tick(hf_turn *turn, schedule *s)
 {
     uint64_t now = now_of(turn, &s->cron);
-    int      err = HF_OK;
+    int err = HF_OK;
     if (s->due > now) {
         uint64_t sooner = hf_cron_next(&s->cron, now);
         if (!s->cron.interval_ms && sooner && sooner < s->due)
@@ -273,7 +274,7 @@ int hf_schedule_tick(hf_turn *turn)
 {
     schedule s;
     hf_bytes name = hf_view(turn->e->name + 1, turn->e->name_len - 1u);
-    int      err = read_row(turn, name, &s);
+    int err = read_row(turn, name, &s);
     if (err == HF_ENOTFOUND)
         return HF_OK; /* it ended meanwhile */
     if (!err)

@@ -125,7 +125,8 @@ static int add_published(hf_engine *engine, hf_batch *batch, const hf_letter *le
         err = check_outside(letter);
     if (!err && batch->ask)
         err = hf_error(HF_EINVAL, "hf_ask: \"%s\" is a topic, nobody in particular", letter->to);
-    return err ? err : hf_topic_send(engine, batch, letter->to, &e, BATCH_MAX, bytes, &batch->sends);
+    return err ? err
+               : hf_topic_send(engine, batch, letter->to, &e, BATCH_MAX, bytes, &batch->sends);
 }
 
 static int add_letters(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count,

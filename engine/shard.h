@@ -97,7 +97,8 @@ typedef struct hf_shard {
     struct hf_rowset *row_sets, **row_buckets; /* one bucket, or row_mask + 1; rowed.c */
     uint32_t        row_mask, row_count;
     struct hf_dirty_marks *dirty;  /* NULL: no type flushes; dirty.c */
-    struct hf_endset *doomed;      /* ids of messages that were cancelled; NULL: none ever was; cancel.c */
+    /* ids of messages that were cancelled; NULL: none ever was; cancel.c */
+    struct hf_endset *doomed;
     struct hf_alarms *alarms;      /* what is due later: alarms.h */
     hf_turn        *turn;          /* reused */
     struct hf_census *census;      /* its row of each type: census.h */

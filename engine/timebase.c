@@ -2,9 +2,9 @@
  *
  * Happy path: at the open the wall clock and the monotonic one are read together; from
  * then on engine time is a sum. Each record tells how far the wall clock was from it when
- * it was written, so that the next open goes on from there, whoever set the clock before. Delays become absolute when they are staged, rounded up,
- * so that nothing is early. Fails only for a letter with two times. Any thread, but for
- * the watch, which belongs to the first shard. */
+ * it was written, so that the next open goes on from there, whoever set the clock before. Delays
+ * become absolute when they are staged, rounded up, so that nothing is early. Fails only for a
+ * letter with two times. Any thread, but for the watch, which belongs to the first shard. */
 #include "engine/timebase.h"
 
 #include "storage/clock.h"

@@ -47,7 +47,8 @@ hf_turn *hf_turn_new(hf_engine *engine, bool on_pool)
     turn->engine = engine;
     turn->marks = marks;
     turn->on_pool = on_pool;
-    turn->census = engine->census + engine->shard_count * engine->types.count; /* a shard has its own */
+    /* a shard has its own */
+    turn->census = engine->census + engine->shard_count * engine->types.count;
     turn->on_shard = !on_pool;
     if (on_pool) {
         pthread_mutex_init(&turn->lock, NULL);
@@ -95,7 +96,8 @@ static void put_hex(char *at, uint64_t value)
 
 void hf_turn_key_prefix(const hf_engine *engine, uint64_t id, char prefix[16])
 {
-    memcpy(prefix, engine->ancestors ? hf_prefix_of(engine->ancestors, id) : engine->key_prefix, 16);
+    memcpy(prefix, engine->ancestors ? hf_prefix_of(engine->ancestors, id) : engine->key_prefix,
+           16);
 }
 
 void hf_turn_key(const hf_engine *engine, uint64_t id, char key[33])

@@ -4,10 +4,12 @@
 
 #include "engine/engine.h"
 
-typedef enum hf_turn_verdict { HF_TURN_RETURNED, HF_TURN_FAILED, HF_TURN_BURIED, HF_TURN_SNOOZED } hf_turn_verdict;
+typedef enum hf_turn_verdict { HF_TURN_RETURNED, HF_TURN_FAILED, HF_TURN_BURIED,
+                               HF_TURN_SNOOZED } hf_turn_verdict;
 
 /* Who asked is told when the turn is committed, or waits for what was forwarded. */
-typedef enum hf_turn_answered { HF_TURN_SILENT, HF_TURN_REPLIED, HF_TURN_HANDED_ON } hf_turn_answered;
+typedef enum hf_turn_answered { HF_TURN_SILENT, HF_TURN_REPLIED,
+                                HF_TURN_HANDED_ON } hf_turn_answered;
 
 typedef struct hf_scratch {
     struct hf_scratch *next;

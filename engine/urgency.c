@@ -140,8 +140,9 @@ void hf_urgency_pop(hf_mailbox *box, hf_letters *letters)
 bool hf_urgency_calls(const hf_shard *shard)
 {
     const hf_record *at = shard->at;
-    return hf_urgency_presses(shard->engine, at->base + (shard->at_done ? at->count : shard->at_index))
-        && shard->ahead <= HF_URGENCY_AHEAD / 2;
+    return hf_urgency_presses(shard->engine,
+                              at->base + (shard->at_done ? at->count : shard->at_index))
+           && shard->ahead <= HF_URGENCY_AHEAD / 2;
 }
 
 /* ---- A pool's queue */

@@ -48,7 +48,7 @@ struct hf_zone {
 int64_t hf_days_of(int64_t year, unsigned month, unsigned day)
 {
     year -= month <= 2;
-    int64_t  era = (year >= 0 ? year : year - 399) / 400;
+    int64_t era = (year >= 0 ? year : year - 399) / 400;
     uint64_t of_era = (uint64_t)(year - era * 400);
     uint64_t of_year = (153 * (uint64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
     uint64_t days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
@@ -58,7 +58,7 @@ int64_t hf_days_of(int64_t year, unsigned month, unsigned day)
 void hf_date_of(int64_t days, int64_t *year, unsigned *month, unsigned *day)
 {
     days += 719468;
-    int64_t  era = (days >= 0 ? days : days - 146096) / 146097;
+    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
     uint64_t of_era = (uint64_t)(days - era * 146097);
     uint64_t y = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
     uint64_t of_year = of_era - (365 * y + y / 4 - y / 100);
@@ -187,14 +187,15 @@ static int32_t offset_by_rule(const posix_rule *rule, int64_t utc, int64_t *unti
     *until = INT64_MAX;
     if (!rule->has_summer)
         return rule->offset;
-    int64_t  year;
+    int64_t year;
     unsigned month, day;
-    int64_t  local = utc + rule->offset;
+    int64_t local = utc + rule->offset;
     hf_date_of((local >= 0 ? local : local - (DAY - 1)) / DAY, &year, &month, &day);
     int64_t last = INT64_MIN;
     int32_t now = rule->offset;
     for (int64_t y = year - 1; y <= year + 1; y++) {
-        int64_t changes[2] = { day_of_change(&rule->begins, y) * DAY + rule->begins.at - rule->offset,
+        int64_t changes[2] = { day_of_change(&rule->begins, y) * DAY + rule->begins.at
+                                   - rule->offset,
                                day_of_change(&rule->ends, y) * DAY + rule->ends.at - rule->summer };
         for (int i = 0; i < 2; i++) {
             if (changes[i] <= utc && changes[i] > last) {
@@ -292,7 +293,7 @@ static int read_footer(hf_zone *zone, reader *r)
     if (r->left < 2 || r->at[0] != '\n')
         return HF_ECORRUPT;
     const uint8_t *end = memchr(r->at + 1, '\n', r->left - 1);
-    size_t         len = end ? (size_t)(end - r->at) - 1 : sizeof text;
+    size_t len = end ? (size_t)(end - r->at) - 1 : sizeof text;
     if (len >= sizeof text)
         return HF_ECORRUPT;
     memcpy(text, r->at + 1, len);
@@ -302,7 +303,7 @@ static int read_footer(hf_zone *zone, reader *r)
 
 static int parse(hf_zone *zone, const uint8_t *bytes, size_t len)
 {
-    reader    r = { bytes, len };
+    reader r = { bytes, len };
     tzif_head h;
     /* First the block of 32-bit times, for programs of before 2005. */
     if (!read_head(&r, &h) || h.version < '2'
@@ -346,9 +347,9 @@ static bool path_of(const char *name, char *path, size_t size)
 
 int hf_zone_load(hf_zone **out, const char *name)
 {
-    char     path[512];
+    char path[512];
     uint8_t *bytes;
-    size_t   len;
+    size_t len;
     *out = NULL;
     hf_zone *zone = hf_mem_zero(1, sizeof *zone);
     if (!zone)

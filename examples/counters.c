@@ -42,7 +42,7 @@ typedef struct database {
 static int count(hf_turn *turn, const hf_message *msg)
 {
     const uint64_t *old = hf_state(turn).data;
-    uint64_t        now = old ? *old + 1 : 1;
+    uint64_t now = old ? *old + 1 : 1;
 
     (void)msg;
     hf_save(turn, hf_view(&now, sizeof now));
@@ -90,7 +90,7 @@ static void close_database(database *d)
 static int write_row(database *d, const hf_image *image)
 {
     sqlite3_stmt *s = image->state.data ? d->put : d->del;
-    int           at = 1;
+    int at = 1;
 
     sqlite3_bind_text(s, at++, image->actor, -1, SQLITE_STATIC);
     if (image->state.data)
@@ -105,8 +105,8 @@ static int write_row(database *d, const hf_image *image)
 static int flush(void *user, const hf_image *images, size_t n)
 {
     database *d = user;
-    uint64_t  written = 0;
-    int       changed = 0;
+    uint64_t written = 0;
+    int changed = 0;
 
     if (sqlite3_exec(d->db, "begin immediate", NULL, NULL, NULL))
         return say(d->db, "begin");
@@ -154,9 +154,9 @@ static int post(hf_engine *engine, const hf_letter *letters, size_t n)
 static int increment_all(hf_engine *engine, const options *o)
 {
     static hf_letter letters[BATCH];
-    static char      names[BATCH][NAME];
-    uint64_t         chance = 88172645463325252u;
-    int              err = HF_OK;
+    static char names[BATCH][NAME];
+    uint64_t chance = 88172645463325252u;
+    int err = HF_OK;
 
     for (uint64_t done = 0; !err && done < o->increments;) {
         size_t n = 0;
@@ -186,9 +186,9 @@ static comparison check;
 
 static void on_state(void *user, int err, hf_bytes state)
 {
-    char          actor[NAME];
+    char actor[NAME];
     sqlite3_stmt *s = check.d->get;
-    uint64_t      is = 0, row = 0;
+    uint64_t is = 0, row = 0;
 
     snprintf(actor, sizeof actor, "counter/%u", *(uint32_t *)user);
     if (state.len == sizeof is)
@@ -206,10 +206,10 @@ static void on_state(void *user, int err, hf_bytes state)
 
 static int compare_all(hf_engine *engine, database *d, const options *o)
 {
-    uint32_t       *numbers = calloc(o->actors, sizeof *numbers);
-    int             err = numbers ? HF_OK : HF_ENOMEM;
+    uint32_t *numbers = calloc(o->actors, sizeof *numbers);
+    int err = numbers ? HF_OK : HF_ENOMEM;
     struct timespec pause = { 0, 1000000 };
-    uint32_t        asked = 0;
+    uint32_t asked = 0;
 
     check.d = d;
     while (!err && asked < o->actors) {
@@ -235,8 +235,8 @@ static int compare_all(hf_engine *engine, database *d, const options *o)
 static double compare_speed(database *d, const options *o)
 {
     sqlite3_stmt *s;
-    double        start = seconds(), end = start + o->compare_ms / 1e3;
-    unsigned      n = 0;
+    double start = seconds(), end = start + o->compare_ms / 1e3;
+    unsigned n = 0;
 
     if (sqlite3_prepare_v2(d->db, "insert into compared (actor, count) values (?1, 1) on conflict"
                            " (actor) do update set count = count + 1", -1, &s, NULL))
@@ -258,9 +258,9 @@ static double compare_speed(database *d, const options *o)
 static void print(const options *o, const database *d, double took, double one_each)
 {
     uint64_t writes = atomic_load(&d->row_writes);
-    double   rate = o->increments ? (double)o->increments / took : 0;
-    double   percent = o->increments ? 100.0 * (double)writes / (double)o->increments : 0;
-    double   times = one_each > 0 ? rate / one_each : 0;
+    double rate = o->increments ? (double)o->increments / took : 0;
+    double percent = o->increments ? 100.0 * (double)writes / (double)o->increments : 0;
+    double times = one_each > 0 ? rate / one_each : 0;
 
     if (o->json) {
         printf("{\"increments\":%" PRIu64 ",\"total\":%" PRIu64 ",\"seconds\":%.3f,"
@@ -270,9 +270,11 @@ static void print(const options *o, const database *d, double took, double one_e
                (unsigned long long)atomic_load(&d->flushes), one_each, times, check.wrong);
         return;
     }
-    printf("%" PRIu64 " increments (%" PRIu64 " in all) in %.2f s, %llu transactions; %u rows differ "
-           "from their actors.\n", o->increments, check.total, took,
-           (unsigned long long)atomic_load(&d->flushes), check.wrong);
+    printf("%" PRIu64 " increments (%" PRIu64
+           " in all) in %.2f s, %llu transactions; %u rows differ "
+           "from their actors.\n",
+           o->increments, check.total, took, (unsigned long long)atomic_load(&d->flushes),
+           check.wrong);
     printf("%" PRIu64 " row writes, %.2f %% of the increments", writes, percent);
     if (one_each > 0)
         printf("; %.0f increments a second, %.0f times the %.0f that SQLite syncs one by one", rate,
@@ -288,7 +290,7 @@ static int run(const options *o, database *d)
         { 0 },
     };
     hf_engine *engine;
-    double     one_each = 0, start = seconds();
+    double one_each = 0, start = seconds();
     /* What lies in the window is read at each open: few actors need little of it. */
     int err = hf_open(&engine, o->store, HF_OPTIONS(.types = types, .window = 16 << 20));
 
@@ -332,7 +334,7 @@ static int read_options(options *o, int argc, char **argv)
 
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
-        int         bad = 0;
+        int bad = 0;
         if (strcmp(name, "--json") == 0) {
             o->json = 1;
             continue;
@@ -360,10 +362,10 @@ static int read_options(options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    options  o = { .actors = 10000, .increments = 1000000, .flush_ms = 10000,
-                   .compare_ms = 3000 };
+    options o = { .actors = 10000, .increments = 1000000, .flush_ms = 10000,
+                  .compare_ms = 3000 };
     database d = { .db = NULL };
-    int      code = read_options(&o, argc, argv);
+    int code = read_options(&o, argc, argv);
 
     if (code)
         return code;

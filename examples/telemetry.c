@@ -41,8 +41,8 @@ static atomic_ullong right, wrong;    /* vehicles */
 static int on_fix(hf_turn *turn, const hf_message *msg)
 {
     const struct vehicle *old = hf_state(turn).data;
-    const struct fix     *fix = msg->body.data;
-    struct vehicle        now = { 0 };
+    const struct fix *fix = msg->body.data;
+    struct vehicle now = { 0 };
 
     if (msg->body.len != sizeof *fix)
         return hf_bury(turn, "a fix has %zu bytes, not %zu", sizeof *fix, msg->body.len);
@@ -58,7 +58,7 @@ static int on_fix(hf_turn *turn, const hf_message *msg)
 static int on_check(hf_turn *turn, const hf_message *msg)
 {
     const struct vehicle *known = hf_state(turn).data;
-    const struct check   *check = msg->body.data;
+    const struct check *check = msg->body.data;
 
     if (msg->body.len != sizeof *check)
         return hf_bury(turn, "a check has %zu bytes, not %zu", sizeof *check, msg->body.len);
@@ -115,7 +115,7 @@ static int post(hf_engine *engine, const hf_letter *letters, size_t count)
 static int post_round(hf_engine *engine, uint32_t vehicles, const char *kind, hf_bytes body)
 {
     static hf_letter letters[BATCH];
-    static char      to[BATCH][32];
+    static char to[BATCH][32];
     int err = HF_OK;
 
     for (uint32_t first = 0; first < vehicles && !err; first += BATCH) {
@@ -157,11 +157,11 @@ int main(int argc, char **argv)
 {
     static const hf_type types[] = { { .name = "vehicle", .handle = on_vehicle }, { 0 } };
     const char *store = argc > 1 ? argv[1] : "fleet.hf";
-    uint32_t    vehicles = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1000;
-    uint32_t    fixes = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 100;
-    uint64_t    run = now_ms(), took;
-    hf_engine  *engine;
-    int         err;
+    uint32_t vehicles = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1000;
+    uint32_t fixes = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 100;
+    uint64_t run = now_ms(), took;
+    hf_engine *engine;
+    int err;
 
     if (argc > 4 || *store == '-' || vehicles == 0 || fixes == 0 || vehicles > 10000000
         || fixes > 1000000) {

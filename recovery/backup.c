@@ -37,7 +37,7 @@ static int write_stream(hf_copying *c, hf_disk *disk, int fd)
     hf_packet_about about = { .format = HF_FORMAT, .time_ms = hf_clock_wall_ms(),
                               .bytes = hf_copying_file_bytes(hf_disk_path(disk)) };
     hf_packer *packer = NULL;
-    hf_txn    *txn;
+    hf_txn *txn;
     c->total = about.bytes;
     memcpy(about.uuid, hf_disk_uuid(disk), sizeof about.uuid);
     int err = hf_txn_read(disk, &txn);
@@ -57,10 +57,10 @@ static int write_stream(hf_copying *c, hf_disk *disk, int fd)
 static int check_stream(const hf_copying *c, int fd)
 {
     hf_packet_about about;
-    hf_unpacker    *u;
-    hf_table        table;
-    hf_bytes        key, value;
-    uint64_t        rows[HF_TABLES] = { 0 };
+    hf_unpacker *u;
+    hf_table table;
+    hf_bytes key, value;
+    uint64_t rows[HF_TABLES] = { 0 };
     if (lseek(fd, 0, SEEK_SET))
         return hf_error(HF_EIO, "reading a backup back: %s", strerror(errno));
     int err = hf_unpacker_open(&u, fd, &about);
@@ -78,11 +78,11 @@ static int check_stream(const hf_copying *c, int fd)
 /* What is there already gives way only if it is a backup. */
 static int check_place(const char *file)
 {
-    char        magic[8] = "";
+    char magic[8] = "";
     struct stat st;
     if (stat(file, &st))
         return errno == ENOENT ? HF_OK : failed("use", file);
-    int  fd = S_ISREG(st.st_mode) ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = S_ISREG(st.st_mode) ? open(file, O_RDONLY | O_CLOEXEC) : -1;
     bool ours = fd >= 0 && (st.st_size == 0 || (read(fd, magic, 8) == 8
                                                && memcmp(magic, HF_PACKET_MAGIC, 8) == 0));
     if (fd >= 0)
@@ -108,7 +108,7 @@ static int sync_parent(const char *file)
 static int write_file(hf_copying *c, hf_disk *disk, const char *file)
 {
     char part[PATH_MAX];
-    int  err = check_place(file);
+    int err = check_place(file);
     if (err)
         return err;
     if (snprintf(part, sizeof part, "%s.part", file) >= (int)sizeof part)
@@ -137,8 +137,8 @@ static int write_file(hf_copying *c, hf_disk *disk, const char *file)
 
 int hf_backup(const char *path, const char *file, hf_row_fn each, void *user)
 {
-    hf_copying  c = { .each = each, .user = user };
-    hf_disk    *disk;
+    hf_copying c = { .each = each, .user = user };
+    hf_disk *disk;
     struct stat st;
     hf_error_clear();
     if (!path || !file || !*file)

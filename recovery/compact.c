@@ -22,7 +22,7 @@ static int compact_row(void *user, hf_table table, hf_bytes key, hf_bytes value)
 static int compact_rows(void *user, hf_rebuild *rebuild)
 {
     compaction *k = user;
-    hf_txn     *txn;
+    hf_txn *txn;
     int err = hf_txn_read(k->disk, &txn);
     if (err)
         return err;

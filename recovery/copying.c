@@ -65,8 +65,8 @@ int hf_copying_row(hf_copying *c, hf_table table, hf_bytes key, hf_bytes value)
 static int copy_table(hf_copying *c, hf_txn *txn, hf_table table, hf_copying_to to, void *user)
 {
     hf_cursor *cursor;
-    hf_bytes   key, value;
-    char       why[256];
+    hf_bytes key, value;
+    char why[256];
     int err = hf_cursor_open(txn, table, &cursor);
     if (err)
         return err;
@@ -100,7 +100,7 @@ int hf_copying_all(hf_copying *c, hf_txn *txn, hf_copying_to to, void *user)
 
 uint64_t hf_copying_file_bytes(const char *path)
 {
-    char        file[PATH_MAX + 32];
+    char file[PATH_MAX + 32];
     struct stat st;
     (void)snprintf(file, sizeof file, "%s/" HF_DATA_FILE, path);
     return stat(file, &st) ? 0 : (uint64_t)st.st_size;

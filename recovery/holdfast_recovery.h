@@ -45,8 +45,8 @@ HF_API int hf_query(hf_store *store, const char *question, hf_bytes arguments,
                     hf_row_fn each, void *user);
 
 /* Change: `change` is "send", "requeue", "purge", "cancel", "undo", "edit",
- * "pause" or "resume". One batch, on disk when the call returns HF_OK; then `done` (may be NULL) is told one row:
- * what was changed. What `done` returns is returned. Errors besides those of
+ * "pause" or "resume". One batch, on disk when the call returns HF_OK; then `done` (may be NULL) is
+ * told one row: what was changed. What `done` returns is returned. Errors besides those of
  * hf_query: HF_EBUSY (neither lock nor answer within wait_ms; detail names the
  * pid), HF_EFULL, HF_ETOOBIG, HF_ENOTYPE and the other refusals of hf_mail.
  * HF_EUNKNOWN: the engine went away before it answered, the change may or may

@@ -25,7 +25,8 @@ static void note_fail(hf_life *l, const hf_entry *e)
         return;
     if (l->fail_count == HF_LIFE_FAILS)
         memmove(l->fails, l->fails + 1, --l->fail_count * sizeof *l->fails);
-    l->fails[l->fail_count++] = (hf_failure){ at, e->took, e->err, hf_view(e->error, e->error_len) };
+    l->fails[l->fail_count++] = (hf_failure){ at, e->took, e->err,
+                                              hf_view(e->error, e->error_len) };
 }
 
 static void note_step(hf_life *l, const hf_entry *e)

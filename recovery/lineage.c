@@ -40,9 +40,9 @@ int hf_lineage_add(hf_lineage *lineage, uint64_t below, const uint8_t *uuid)
 
 int hf_lineage_write(hf_txn *txn, const hf_lineage *lineage)
 {
-    uint8_t   bytes[HF_LINEAGE_MAX * ANCESTOR], *at = bytes;
+    uint8_t bytes[HF_LINEAGE_MAX * ANCESTOR], *at = bytes;
     hf_rowbuf buf = { 0 };
-    hf_key    key;
+    hf_key key;
     if (!lineage->count)
         return HF_OK;
     for (uint32_t i = 0; i < lineage->count; i++, at += ANCESTOR) {
@@ -58,10 +58,10 @@ int hf_lineage_write(hf_txn *txn, const hf_lineage *lineage)
 int hf_prefixes_read(hf_prefixes *prefixes, hf_disk *disk)
 {
     hf_lineage lineage;
-    hf_bytes   payload;
-    hf_txn    *txn;
-    hf_key     key;
-    char       digits[17];
+    hf_bytes payload;
+    hf_txn *txn;
+    hf_key key;
+    char digits[17];
     *prefixes = (hf_prefixes){ 0 };
     hf_message_key_prefix(prefixes->own, hf_disk_uuid(disk));
     int err = hf_txn_read(disk, &txn);

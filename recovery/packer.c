@@ -54,7 +54,7 @@ static int press(hf_packer *p, const void *data, size_t len, ZSTD_EndDirective h
     ZSTD_inBuffer in = { data, len, 0 };
     for (;;) {
         ZSTD_outBuffer out = { p->out, sizeof p->out, p->used };
-        size_t         left = ZSTD_compressStream2(p->zstd, &out, &in, how);
+        size_t left = ZSTD_compressStream2(p->zstd, &out, &in, how);
         p->used = out.pos;
         if (ZSTD_isError(left))
             return hf_error(HF_ENOMEM, "compressing a backup: %s", ZSTD_getErrorName(left));
@@ -68,7 +68,7 @@ static int press(hf_packer *p, const void *data, size_t len, ZSTD_EndDirective h
 
 int hf_packer_open(hf_packer **out, int fd, const hf_packet_about *about)
 {
-    uint8_t    head[HF_PACKET_HEAD] = HF_PACKET_MAGIC;
+    uint8_t head[HF_PACKET_HEAD] = HF_PACKET_MAGIC;
     hf_packer *p = hf_mem_zero(1, sizeof *p);
     *out = p;
     if (!p || !(p->zstd = ZSTD_createCCtx()))

@@ -36,7 +36,7 @@ struct hf_rebuild {
 int hf_rebuild_check(hf_table table, hf_bytes key, hf_bytes value)
 {
     hf_record_head head;
-    hf_bytes       payload;
+    hf_bytes payload;
     if (table != HF_IN_LOG)
         return hf_row_open(table, key, value, &payload);
     if (key.len != 8)
@@ -66,7 +66,7 @@ static int commit(hf_rebuild *r)
 static int put(hf_rebuild *r, hf_table table, hf_bytes key, hf_bytes value)
 {
     void *room;
-    int   err = begin(r);
+    int err = begin(r);
     if (err)
         return err;
     err = hf_txn_append(r->txn, table, key, value.len, &room);
@@ -87,7 +87,7 @@ int hf_rebuild_find(hf_rebuild *r, hf_table table, hf_bytes key, hf_bytes *value
 int hf_rebuild_below(hf_rebuild *r, hf_table table, hf_bytes key, hf_key *below)
 {
     hf_cursor *cursor;
-    hf_bytes   found, value;
+    hf_bytes found, value;
     int err = begin(r);
     if (!err)
         err = hf_cursor_open(r->txn, table, &cursor);
@@ -165,8 +165,8 @@ static uint64_t raised(uint64_t next)
 static int write_identity(hf_rebuild *r)
 {
     hf_rowbuf buf = { 0 };
-    hf_key    key;
-    uint64_t  next = raised(r->next);
+    hf_key key;
+    uint64_t next = raised(r->next);
     if (!r->has_seed)
         return hf_error(HF_ECORRUPT, "the seed of its address hashes is missing");
     int err = hf_lineage_add(&r->lineage, next, r->plan->uuid);
@@ -193,7 +193,7 @@ static int write_identity(hf_rebuild *r)
 
 static int fill(void *user, hf_disk *disk)
 {
-    hf_rebuild            *r = user;
+    hf_rebuild *r = user;
     const hf_rebuild_plan *plan = r->plan;
     r->disk = disk;
     int err = plan->source(plan->user, r);
@@ -209,7 +209,7 @@ static int fill(void *user, hf_disk *disk)
 int hf_rebuild_store(const hf_rebuild_plan *plan)
 {
     hf_disk_options options = { .flags = plan->replace ? HF_REPLACE : 0 };
-    hf_rebuild     *r = hf_mem_zero(1, sizeof *r);
+    hf_rebuild *r = hf_mem_zero(1, sizeof *r);
     if (!r)
         return hf_error(HF_ENOMEM, "%s", plan->to);
     r->plan = plan;

@@ -37,13 +37,13 @@ static int restore_rows(void *user, hf_rebuild *rebuild)
 
 int hf_restore(const char *file, const char *to, hf_row_fn each, void *user)
 {
-    restore         r = { .copying = { .each = each, .user = user } };
+    restore r = { .copying = { .each = each, .user = user } };
     hf_packet_about about;
     hf_error_clear();
     if (!file || !to || !*to)
         return hf_error(HF_EINVAL, "hf_restore");
     bool from_stdin = strcmp(file, "-") == 0;
-    int  fd = from_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+    int fd = from_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return hf_error(errno == ENOENT ? HF_ENOTFOUND : HF_EIO, "%s: %s", file, strerror(errno));
     int err = hf_unpacker_open(&r.unpacker, fd, &about);

@@ -21,7 +21,7 @@
 /* Beside others that only look, but not beside an engine, nor may one come meanwhile. */
 static int keep_away(const char *path, int *fd)
 {
-    char         file[PATH_MAX + 32], text[32] = "";
+    char file[PATH_MAX + 32], text[32] = "";
     struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
     (void)snprintf(file, sizeof file, "%s/holdfast.lock", path);
     *fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -48,9 +48,9 @@ static int tell_holds(hf_salvaging *s)
 {
     for (size_t i = 0; !s->checkup.err && i < s->hold_count; i++) {
         const hf_hold *hold = &s->holds[i];
-        hf_finding     f = { .name = "paused" };
-        hf_checkup_found(&s->checkup, &f, "%s: %s", strcmp(hold->what, "*") == 0 ? "everything" : hold->what,
-                         hold->why);
+        hf_finding f = { .name = "paused" };
+        hf_checkup_found(&s->checkup, &f, "%s: %s",
+                         strcmp(hold->what, "*") == 0 ? "everything" : hold->what, hold->why);
     }
     return s->checkup.err;
 }
@@ -67,7 +67,7 @@ static uint64_t lost_rows(const hf_salvaging *s, hf_table table)
 static int tell_lost(hf_salvaging *s, uint64_t *lost)
 {
     for (int t = 0; t < HF_TABLES && !s->checkup.err; t++) {
-        uint64_t   rows = t == HF_IN_ALARMS ? 0 : lost_rows(s, (hf_table)t);
+        uint64_t rows = t == HF_IN_ALARMS ? 0 : lost_rows(s, (hf_table)t);
         hf_finding f = { .name = "rows lost", .table = hf_table_name((hf_table)t) };
         *lost += rows;
         if (rows && s->wanted[t] == UINT64_MAX)
@@ -98,20 +98,21 @@ static int salvage_source(void *user, hf_rebuild *rebuild)
 static int tell_all(void *user, hf_disk *disk)
 {
     hf_salvaging *s = user;
-    int         err = hf_salvage_mend(s, disk);
+    int err = hf_salvage_mend(s, disk);
     return err ? err : tell_holds(s);
 }
 
 static int read_marker(hf_salvaging *s, const char *path, uint8_t uuid[16])
 {
-    hf_marker  marker;
-    hf_bytes   payload;
+    hf_marker marker;
+    hf_bytes payload;
     hf_finding f = { .name = "marker damaged" };
-    int        err = hf_marker_read(path, &marker);
+    int err = hf_marker_read(path, &marker);
     if (err == HF_EVERSION)
         return err;
     if (err)
-        hf_checkup_found(&s->checkup, &f, "%s", err == HF_ENOTFOUND ? "it is missing" : hf_error_detail());
+        hf_checkup_found(&s->checkup, &f, "%s",
+                         err == HF_ENOTFOUND ? "it is missing" : hf_error_detail());
     else
         memcpy(uuid, marker.uuid, 16);
     if (s->checkup.err)
@@ -133,7 +134,7 @@ static int read_marker(hf_salvaging *s, const char *path, uint8_t uuid[16])
 
 static int salvage_file(hf_salvaging *s, const char *path, const char *to)
 {
-    char            file[PATH_MAX + 32];
+    char file[PATH_MAX + 32];
     hf_rebuild_plan plan = { .to = to, .renew = true, .source = salvage_source,
                              .finish = tell_all, .user = s };
     (void)snprintf(file, sizeof file, "%s/" HF_DATA_FILE, path);
@@ -151,7 +152,7 @@ static int salvage_file(hf_salvaging *s, const char *path, const char *to)
 static int tell_end(hf_salvaging *s, const char *to)
 {
     uint64_t lost = 0;
-    int      err = tell_lost(s, &lost);
+    int err = tell_lost(s, &lost);
     if (err && err != HF_ENOMEM)
         return err;
     hf_copying_sum(&s->copying);

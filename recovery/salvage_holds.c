@@ -20,7 +20,7 @@ static int grow(void **all, size_t count, size_t *room, size_t size)
     if (count < *room)
         return HF_OK;
     size_t more = *room ? *room * 2 : 64;
-    void  *grown = hf_mem_grow(*all, more * size);
+    void *grown = hf_mem_grow(*all, more * size);
     if (!grown)
         return hf_error(HF_ENOMEM, "a salvage");
     *all = grown;
@@ -31,7 +31,7 @@ static int grow(void **all, size_t count, size_t *room, size_t size)
 int hf_numbers_add(hf_numbers *n, uint64_t number)
 {
     void *all = n->all;
-    int   err = grow(&all, n->count, &n->room, sizeof *n->all);
+    int err = grow(&all, n->count, &n->room, sizeof *n->all);
     n->all = all;
     if (!err)
         n->all[n->count++] = number;
@@ -65,7 +65,7 @@ bool hf_numbers_have(const hf_numbers *n, uint64_t number)
 int hf_keys_add(hf_keys *k, hf_bytes key)
 {
     void *all = k->all;
-    int   err = grow(&all, k->count, &k->room, sizeof *k->all);
+    int err = grow(&all, k->count, &k->room, sizeof *k->all);
     k->all = all;
     if (err)
         return err;
@@ -79,7 +79,7 @@ int hf_keys_add(hf_keys *k, hf_bytes key)
 size_t hf_salvage_actor(hf_table table, hf_bytes key, char *address)
 {
     const uint8_t *bytes = key.data, *zero = memchr(bytes, 0, key.len);
-    size_t         type = zero ? (size_t)(zero - bytes) : key.len, len = key.len;
+    size_t type = zero ? (size_t)(zero - bytes) : key.len, len = key.len;
     if (!hf_salvage_has_actors(table) || type + 9 >= key.len)
         return 0;
     if (table == HF_IN_INBOX)
@@ -93,7 +93,7 @@ size_t hf_salvage_actor(hf_table table, hf_bytes key, char *address)
 static size_t type_of(hf_bytes key, char *type)
 {
     const uint8_t *bytes = key.data, *zero = key.len ? memchr(bytes, 0, key.len) : NULL;
-    size_t         len = zero ? (size_t)(zero - bytes) : 0;
+    size_t len = zero ? (size_t)(zero - bytes) : 0;
     if (!len || !hf_address_type_ok((const char *)bytes, len))
         return 0;
     memcpy(type, bytes, len);
@@ -113,12 +113,12 @@ int hf_salvage_hold(hf_salvaging *s, const char *what, const char *why)
         if (strcmp(s->holds[i].what, what) == 0)
             return HF_OK;
     void *all = s->holds;
-    int   err = grow(&all, s->hold_count, &s->hold_room, sizeof *s->holds);
+    int err = grow(&all, s->hold_count, &s->hold_room, sizeof *s->holds);
     s->holds = all;
     if (err)
         return err;
     hf_hold *hold = &s->holds[s->hold_count++];
-    size_t   len = strlen(what) < HF_ADDRESS_MAX ? strlen(what) : HF_ADDRESS_MAX;
+    size_t len = strlen(what) < HF_ADDRESS_MAX ? strlen(what) : HF_ADDRESS_MAX;
     memcpy(hold->what, what, len);
     hold->what[len] = '\0';
     hold->why = why;
@@ -177,7 +177,8 @@ int hf_salvage_hold_gaps(hf_salvaging *s)
                                       : UINT64_MAX;
     }
     if (!err && records)
-        err = hf_salvage_hold(s, "*", "salvage: records of the log are lost, with states, messages and "
+        err = hf_salvage_hold(s, "*",
+                              "salvage: records of the log are lost, with states, messages and "
                               "ends of messages");
     if (!err && missing(s, HF_IN_PAUSES))
         err = hf_salvage_hold(s, "*", "salvage: what was paused is lost");

@@ -46,8 +46,8 @@ static int index_alarm(hf_txn *txn, hf_bytes name, hf_bytes value, hf_rowbuf *bu
 {
     hf_bytes payload;
     uint64_t due, generation;
-    hf_key   key, own = { .len = name.len };
-    int      err = hf_row_open(HF_IN_ALARM_NAMES, name, value, &payload);
+    hf_key key, own = { .len = name.len };
+    int err = hf_row_open(HF_IN_ALARM_NAMES, name, value, &payload);
     if (!err)
         err = hf_fate_alarm(payload, &due, &generation);
     if (err || !due)
@@ -60,9 +60,9 @@ static int index_alarm(hf_txn *txn, hf_bytes name, hf_bytes value, hf_rowbuf *bu
 static int index_alarms(hf_txn *txn)
 {
     hf_cursor *cursor;
-    hf_rowbuf  buf = { 0 };
-    hf_bytes   name, value;
-    int        err = hf_cursor_open(txn, HF_IN_ALARM_NAMES, &cursor);
+    hf_rowbuf buf = { 0 };
+    hf_bytes name, value;
+    int err = hf_cursor_open(txn, HF_IN_ALARM_NAMES, &cursor);
     if (err)
         return err;
     while (!err && !(err = hf_cursor_next(cursor, &name, &value)))
@@ -74,9 +74,9 @@ static int index_alarms(hf_txn *txn)
 
 static int prepare(mending *m)
 {
-    hf_txn  *txn;
+    hf_txn *txn;
     uint64_t next = 0;
-    int      err = hf_txn_write(m->disk, &txn);
+    int err = hf_txn_write(m->disk, &txn);
     if (err)
         return err;
     err = drop_records(m, txn);
@@ -97,7 +97,7 @@ static int prepare(mending *m)
 static int write_facts(mending *m)
 {
     hf_group group = { 0 };
-    int      err = HF_OK;
+    int err = HF_OK;
     for (size_t i = 0; !err && i < m->count; i++)
         err = hf_group_add(&group, &m->facts[i]);
     if (!err && m->count)
@@ -123,7 +123,8 @@ static int add_fact(mending *m, const hf_entry *e)
 
 static int bury(mending *m, const hf_entry *message)
 {
-    static const char why[] = "possibly delivered: salvage found it in a page that may be out of date";
+    static const char why[] =
+        "possibly delivered: salvage found it in a page that may be out of date";
     hf_entry e = *message;
     e.op = HF_OP_DEAD;
     e.flags &= (uint8_t)~HF_ENTRY_DELAYED;
@@ -140,7 +141,7 @@ static int bury(mending *m, const hf_entry *message)
 static int remove_rows(mending *m, hf_table table)
 {
     hf_txn *txn;
-    int     err = m->rows.count ? hf_txn_write(m->disk, &txn) : HF_ENOTFOUND;
+    int err = m->rows.count ? hf_txn_write(m->disk, &txn) : HF_ENOTFOUND;
     if (err)
         return err == HF_ENOTFOUND ? HF_OK : err;
     for (size_t i = 0; !err && i < m->rows.count; i++) {
@@ -157,7 +158,7 @@ static int remove_rows(mending *m, hf_table table)
 static bool is_dead(hf_txn *txn, uint64_t id)
 {
     hf_bytes value;
-    hf_key   key;
+    hf_key key;
     hf_key_number(&key, id);
     return hf_txn_get(txn, HF_IN_DEAD, hf_key_bytes(&key), &value) == HF_OK;
 }
@@ -168,7 +169,7 @@ static bool is_dead(hf_txn *txn, uint64_t id)
 static int settle_letter(mending *m, hf_txn *txn, hf_bytes key, hf_bytes value)
 {
     hf_entry e;
-    int      err = hf_row_message(HF_IN_INBOX, key, value, &e);
+    int err = hf_row_message(HF_IN_INBOX, key, value, &e);
     if (err)
         return err;
     return is_dead(txn, e.id) ? hf_keys_add(&m->rows, key) : bury(m, &e);
@@ -178,8 +179,8 @@ static int settle_letter(mending *m, hf_txn *txn, hf_bytes key, hf_bytes value)
 static int settle_some(mending *m, size_t *from)
 {
     hf_txn *txn;
-    size_t  to = *from + BATCH < m->s->letters.count ? *from + BATCH : m->s->letters.count;
-    int     err = hf_txn_read(m->disk, &txn);
+    size_t to = *from + BATCH < m->s->letters.count ? *from + BATCH : m->s->letters.count;
+    int err = hf_txn_read(m->disk, &txn);
     if (err)
         return err;
     for (; !err && *from < to; ++*from) {
@@ -196,9 +197,9 @@ static int settle_some(mending *m, size_t *from)
 /* All that waits is in doubt. */
 static int all_letters(mending *m)
 {
-    hf_txn    *txn;
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   key, value;
+    hf_bytes key, value;
     m->s->letters.count = 0;
     int err = hf_txn_read(m->disk, &txn);
     if (err)
@@ -214,7 +215,7 @@ static int all_letters(mending *m)
 static int settle_letters(mending *m)
 {
     size_t from = 0;
-    int    err = m->s->doubt ? all_letters(m) : HF_OK;
+    int err = m->s->doubt ? all_letters(m) : HF_OK;
     while (!err && from < m->s->letters.count) {
         err = settle_some(m, &from);
         if (!err)
@@ -227,8 +228,8 @@ static int settle_one(mending *m, hf_txn *txn, const hf_key *key, hf_keys *index
 {
     hf_bytes payload;
     hf_entry e;
-    hf_key   due;
-    int      err = hf_row_get(txn, HF_IN_ALARM_NAMES, key, &payload);
+    hf_key due;
+    int err = hf_row_get(txn, HF_IN_ALARM_NAMES, key, &payload);
     if (err)
         return err == HF_ENOTFOUND ? HF_OK : err; /* it came due, says the log */
     const uint8_t *bytes = payload.data;
@@ -249,7 +250,7 @@ static int settle_delayed(mending *m)
 {
     hf_txn *txn;
     hf_keys index = { 0 };
-    int     err = HF_OK;
+    int err = HF_OK;
     for (size_t from = 0, to; !err && from < m->s->delayed.count; from = to) {
         to = from + BATCH < m->s->delayed.count ? from + BATCH : m->s->delayed.count;
         err = hf_txn_read(m->disk, &txn);
@@ -272,11 +273,11 @@ static int settle_delayed(mending *m)
 
 static int see_waiting(mending *m, hf_txn *txn, hf_bytes key, hf_bytes value)
 {
-    char     address[HF_ADDRESS_MAX + 1];
+    char address[HF_ADDRESS_MAX + 1];
     hf_entry e;
-    hf_key   own;
+    hf_key own;
     hf_bytes state;
-    int      err = hf_row_message(HF_IN_INBOX, key, value, &e);
+    int err = hf_row_message(HF_IN_INBOX, key, value, &e);
     if (!err)
         err = hf_numbers_add(&m->waiting, e.id);
     if (err)
@@ -316,10 +317,10 @@ static int see_step(mending *m, hf_txn *txn, hf_bytes key, hf_bytes value)
 
 static int walk(mending *m, hf_table table, int (*see)(mending *, hf_txn *, hf_bytes, hf_bytes))
 {
-    hf_txn    *txn;
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   key, value;
-    int        err = hf_txn_read(m->disk, &txn);
+    hf_bytes key, value;
+    int err = hf_txn_read(m->disk, &txn);
     if (err)
         return err;
     err = hf_cursor_open(txn, table, &cursor);
@@ -374,7 +375,7 @@ static int settle(mending *m)
 static int count_rows(mending *m)
 {
     hf_txn *txn;
-    int     err = hf_txn_read(m->disk, &txn);
+    int err = hf_txn_read(m->disk, &txn);
     for (int t = 0; !err && t < HF_TABLES; t++)
         err = hf_txn_count(txn, (hf_table)t, &m->s->copying.rows[t]);
     if (!err)
@@ -384,9 +385,9 @@ static int count_rows(mending *m)
 
 int hf_salvage_mend(void *user, hf_disk *disk)
 {
-    mending        m = { .s = user, .disk = disk };
+    mending m = { .s = user, .disk = disk };
     hf_log_options options = { .history = HF_NO_HISTORY };
-    int            err = prepare(&m);
+    int err = prepare(&m);
     if (!err && m.s->rootless)
         err = hf_salvage_void(disk);
     if (!err)

@@ -42,9 +42,9 @@ static int note_candidate(void *user, uint64_t page)
 static int see_end(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
     candidates *c = user;
-    hf_table    table = c->s->quiet.table;
-    hf_bytes    payload;
-    uint64_t    end = 0;
+    hf_table table = c->s->quiet.table;
+    hf_bytes payload;
+    uint64_t end = 0;
     (void)page;
     c->now->rows++;
     if (table == HF_IN_LOG && key.len == 8 && value.len >= 16)
@@ -69,7 +69,7 @@ static void see_bad(void *user, uint64_t page, const char *why)
 static int try_candidate(candidates *c, candidate *at)
 {
     hf_pages_tree tree;
-    int           err = HF_OK;
+    int err = HF_OK;
     c->now = at;
     at->whole = true;
     hf_pages_take_tree(c->s->pages, at->page);
@@ -105,13 +105,14 @@ static bool leads_to_all(hf_pages *pages)
  * newest tree that is whole. Trees from before would hide what came later. */
 static int use_candidate(hf_salvaging *s, const candidate *best, bool newer)
 {
-    hf_finding    f = { .name = "root damaged" };
+    hf_finding f = { .name = "root damaged" };
     hf_pages_root other = hf_pages_root_of(s->pages, 1);
-    bool          last = best && best->whole && other.sound && best->page == other.tables;
+    bool last = best && best->whole && other.sound && best->page == other.tables;
     s->older = true;
     s->rootless = s->doubt = !last && (!best || !best->whole || newer);
     if (s->rootless) {
-        hf_checkup_found(&s->checkup, &f, "nothing leads to the tables; each page is read by itself");
+        hf_checkup_found(&s->checkup, &f,
+                         "nothing leads to the tables; each page is read by itself");
     } else {
         f.page = best->page;
         hf_pages_take_tree(s->pages, best->page);
@@ -119,7 +120,8 @@ static int use_candidate(hf_salvaging *s, const candidate *best, bool newer)
     }
     if (s->checkup.err || last)
         return s->checkup.err;
-    return hf_salvage_hold(s, "*", "salvage: its roots are lost, this may not be the newest commit");
+    return hf_salvage_hold(s, "*",
+                           "salvage: its roots are lost, this may not be the newest commit");
 }
 
 static int choose(hf_salvaging *s)
@@ -199,7 +201,7 @@ static int see_stray_meta(void *user, uint64_t page, hf_bytes key, hf_bytes valu
 static void meta_bad(void *user, uint64_t page, const char *why)
 {
     hf_salvaging *s = user;
-    hf_finding  f = { .name = "page damaged", .table = hf_table_name(HF_IN_META), .page = page };
+    hf_finding f = { .name = "page damaged", .table = hf_table_name(HF_IN_META), .page = page };
     hf_checkup_found(&s->checkup, &f, "%s: rows below it can't be reached", why);
 }
 
@@ -217,7 +219,7 @@ static int read_meta(hf_salvaging *s)
     hf_pages_tree tree = { .empty = true };
     s->checkup.table = HF_IN_META;
     bool found = !s->rootless && !hf_pages_table(s->pages, 0, hf_table_name(HF_IN_META), &tree);
-    int  err = found ? hf_pages_walk(s->pages, &tree, see_meta, meta_bad, s) : HF_OK;
+    int err = found ? hf_pages_walk(s->pages, &tree, see_meta, meta_bad, s) : HF_OK;
     s->wanted[HF_IN_META] = tree.rows;
     if (!err && (!found || s->reached[HF_IN_META] != tree.rows))
         err = hf_pages_orphans(s->pages, see_stray_meta, s);
@@ -229,11 +231,11 @@ static int read_meta(hf_salvaging *s)
 /* No row has it: worked out, it stands in one as if it had been found. */
 static int restore_seed(hf_salvaging *s)
 {
-    uint8_t   bytes[8 + HF_ROW_EXTRA];
+    uint8_t bytes[8 + HF_ROW_EXTRA];
     hf_rowbuf buf = { .bytes = bytes, .room = sizeof bytes };
-    hf_bytes  payload;
-    uint64_t  seed;
-    hf_key    key;
+    hf_bytes payload;
+    uint64_t seed;
+    hf_key key;
     if (!hf_salvage_meta_get(s, "seed", &payload) && payload.len == 8)
         return HF_OK;
     int err = hf_salvage_seek_seed(s, &seed);
@@ -247,7 +249,7 @@ static int restore_seed(hf_salvaging *s)
 int hf_salvage_begin(hf_salvaging *s)
 {
     hf_bytes payload;
-    int      err = choose(s);
+    int err = choose(s);
     if (!err)
         err = read_meta(s);
     if (err)

@@ -19,7 +19,7 @@
 static int compare_keys(hf_bytes a, hf_bytes b)
 {
     size_t least = a.len < b.len ? a.len : b.len;
-    int    order = least ? memcmp(a.data, b.data, least) : 0;
+    int order = least ? memcmp(a.data, b.data, least) : 0;
     return order ? order : (a.len > b.len) - (a.len < b.len);
 }
 
@@ -54,8 +54,8 @@ bool hf_gaps_near(const hf_gaps *g, hf_table table, uint64_t id)
 {
     for (size_t i = 0; i < g->count; i++) {
         const hf_gap *gap = &g->all[i];
-        uint64_t      from = gap->from.len >= 8 ? hf_get64_key(gap->from.bytes) : 0;
-        uint64_t      to = gap->has_to ? hf_get64_key(gap->to.bytes) : UINT64_MAX;
+        uint64_t from = gap->from.len >= 8 ? hf_get64_key(gap->from.bytes) : 0;
+        uint64_t to = gap->has_to ? hf_get64_key(gap->to.bytes) : UINT64_MAX;
         if (gap->table == table && id >= from && id <= (gap->one ? from : to))
             return true;
     }
@@ -76,7 +76,7 @@ static int add_gap(hf_salvaging *s, hf_table table, const hf_key *from, bool one
     if (g->open)
         return HF_OK; /* it lies in that one */
     if (g->count == g->room) {
-        size_t  room = g->room ? g->room * 2 : 16;
+        size_t room = g->room ? g->room * 2 : 16;
         hf_gap *all = hf_mem_grow(g->all, room * sizeof *all);
         if (!all)
             return hf_error(HF_ENOMEM, "%zu gaps", room);
@@ -108,7 +108,7 @@ static bool record_reads(hf_bytes value, const hf_record_head *head)
     const uint8_t *at = first, *end = (const uint8_t *)value.data + head->size;
     for (uint32_t i = 0; i < head->count; i++) {
         hf_entry e;
-        size_t   size = hf_entry_decode(at, (size_t)(end - at), &e);
+        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
         if (!size || !hf_sharing_resolve(first, at, &e))
             return false;
         at += size;
@@ -118,7 +118,7 @@ static bool record_reads(hf_bytes value, const hf_record_head *head)
 
 bool hf_salvage_sound(hf_checkup *c, hf_table table, uint64_t page, hf_bytes key, hf_bytes value)
 {
-    uint64_t       before_it = c->findings;
+    uint64_t before_it = c->findings;
     hf_record_head head;
     c->table = table;
     hf_checkup_row(c, page, key, value);
@@ -135,7 +135,7 @@ bool hf_salvage_sound(hf_checkup *c, hf_table table, uint64_t page, hf_bytes key
 static void note_positions(hf_salvaging *s, hf_table table, hf_bytes key, hf_bytes value)
 {
     const uint8_t *payload = (const uint8_t *)value.data + 1;
-    hf_entry       e;
+    hf_entry e;
     switch (table) {
     case HF_IN_STATE:
         hf_rebuild_given(s->rebuild, hf_state_position(hf_get64(payload)));
@@ -182,7 +182,7 @@ static void copy_key(hf_key *to, hf_bytes key)
  * actor the hash in it is that actor's. */
 static bool key_holds(const hf_salvaging *s, hf_table table, hf_bytes key)
 {
-    char     address[HF_ADDRESS_MAX + 1];
+    char address[HF_ADDRESS_MAX + 1];
     uint64_t hash;
     if (key.len > sizeof s->last.bytes
         || (s->last.len && compare_keys(key, hf_key_bytes(&s->last)) <= 0))
@@ -228,9 +228,11 @@ static int doubt_keys(hf_salvaging *s, hf_table table, hf_bytes next)
  * perhaps in pages that were read: such as were passed over because of the wrong one. */
 static int doubt_order(hf_salvaging *s, hf_table table, uint64_t page, hf_bytes key)
 {
-    hf_finding f = { .name = "row misplaced", .table = hf_table_name(table), .page = page, .key = key };
-    hf_gaps   *g = &s->gaps;
-    hf_key     from = { .len = 0 };
+    hf_finding f = {
+        .name = "row misplaced", .table = hf_table_name(table), .page = page, .key = key
+    };
+    hf_gaps *g = &s->gaps;
+    hf_key from = { .len = 0 };
     hf_checkup_found(&s->checkup, &f, "it stands behind a row that comes after it");
     int err = s->checkup.err;
     if (!err)
@@ -248,9 +250,9 @@ static int doubt_order(hf_salvaging *s, hf_table table, uint64_t page, hf_bytes 
 static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
     hf_salvaging *s = user;
-    hf_table    table = s->checkup.table;
-    bool        sound = hf_salvage_sound(&s->checkup, table, page, key, value);
-    bool        ordered = !s->last.len || compare_keys(key, hf_key_bytes(&s->last)) > 0;
+    hf_table table = s->checkup.table;
+    bool sound = hf_salvage_sound(&s->checkup, table, page, key, value);
+    bool ordered = !s->last.len || compare_keys(key, hf_key_bytes(&s->last)) > 0;
     if (s->checkup.err)
         return s->checkup.err;
     if (!sound)
@@ -274,8 +276,8 @@ static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 static void page_bad(void *user, uint64_t page, const char *why)
 {
     hf_salvaging *s = user;
-    hf_table    table = s->checkup.table;
-    hf_finding  f = { .name = "page damaged", .table = hf_table_name(table), .page = page };
+    hf_table table = s->checkup.table;
+    hf_finding f = { .name = "page damaged", .table = hf_table_name(table), .page = page };
     hf_checkup_found(&s->checkup, &f, "%s: rows below it can't be reached", why);
     int err = add_gap(s, table, &s->last, false);
     if (err && !s->checkup.err)
@@ -291,7 +293,7 @@ static void forget_history(hf_salvaging *s)
     for (size_t i = 0; i < s->gaps.count; i++) {
         const hf_gap *gap = &s->gaps.all[i];
         const hf_key *end = gap->one ? &gap->from : &gap->to;
-        bool          past = (gap->one || gap->has_to) && end->len == 8
+        bool past = (gap->one || gap->has_to) && end->len == 8
                     && hf_get64_key(end->bytes) < s->tail + !gap->one;
         if (!past)
             s->gaps.all[kept++] = *gap;
@@ -316,7 +318,7 @@ static int miscounted(hf_salvaging *s, hf_table table)
 static int read_table(hf_salvaging *s, hf_table table)
 {
     static const hf_key start;
-    hf_pages_tree       tree;
+    hf_pages_tree tree;
     s->last.len = 0;
     s->checkup.table = table;
     if (s->rootless || hf_pages_table(s->pages, 0, hf_table_name(table), &tree)) {

@@ -32,10 +32,10 @@ static int try_record(seeking *k, uint64_t position, hf_bytes value)
         return HF_OK;
     const uint8_t *at = (const uint8_t *)value.data + hf_record_entries_at(head.runs);
     const uint8_t *end = (const uint8_t *)value.data + head.size;
-    int            err = HF_OK;
+    int err = HF_OK;
     for (uint32_t i = 0; !err && i < head.count; i++) {
         hf_entry e;
-        size_t   size = hf_entry_decode(at, (size_t)(end - at), &e);
+        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
         if (!size)
             break;
         if (hf_entry_is_message(e.op) && e.to_len)
@@ -47,14 +47,15 @@ static int try_record(seeking *k, uint64_t position, hf_bytes value)
 
 static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
-    char     address[HF_ADDRESS_MAX + 1];
+    char address[HF_ADDRESS_MAX + 1];
     hf_bytes payload;
     (void)page;
     if (key.len == 8)
         return try_record(user, hf_get64_key(key.data), value);
     for (int t = 0; t < HF_TABLES; t++) {
         hf_table table = (hf_table)t;
-        size_t   len = key.len < sizeof ((hf_key *)NULL)->bytes ? hf_salvage_actor(table, key, address) : 0;
+        size_t len = key.len < sizeof((hf_key *)NULL)->bytes ? hf_salvage_actor(table, key, address)
+                                                             : 0;
         if (!len || hf_row_open(table, key, value, &payload))
             continue;
         size_t type = hf_address_type_len(address, len);
@@ -66,7 +67,7 @@ static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 
 int hf_salvage_seek_seed(hf_salvaging *s, uint64_t *seed)
 {
-    seeking    k = { 0 };
+    seeking k = { 0 };
     hf_finding f = { .name = "seed lost", .table = hf_table_name(HF_IN_META) };
     hf_pages_forget(s->pages); /* look into all of them */
     int err = hf_pages_orphans(s->pages, see_row, &k);
@@ -74,7 +75,8 @@ int hf_salvage_seek_seed(hf_salvaging *s, uint64_t *seed)
     if (err && err != END)
         return err;
     if (!k.agreed)
-        return hf_error(HF_ECORRUPT, "%s: the seed of its address hashes is lost, and no address is "
+        return hf_error(HF_ECORRUPT,
+                        "%s: the seed of its address hashes is lost, and no address is "
                         "short enough to work it out, so nothing can be put in its place",
                         s->checkup.path);
     *seed = k.seed;

@@ -17,7 +17,7 @@
 static uint64_t age_of(hf_table table, hf_bytes key, hf_bytes value)
 {
     const uint8_t *payload = (const uint8_t *)value.data + 1;
-    hf_entry       e;
+    hf_entry e;
     switch (table) {
     case HF_IN_STATE:
         return hf_state_position(hf_get64(payload));
@@ -38,9 +38,9 @@ static uint64_t age_of(hf_table table, hf_bytes key, hf_bytes value)
 static int note_stray(hf_salvaging *s, hf_table table, hf_bytes key)
 {
     static const char why[] = "salvage: what it has may be out of date";
-    char     address[HF_ADDRESS_MAX + 1];
+    char address[HF_ADDRESS_MAX + 1];
     uint64_t id;
-    size_t   len;
+    size_t len;
     switch (table) {
     case HF_IN_LOG:
         return hf_numbers_add(&s->records, hf_get64_key(key.data));
@@ -64,7 +64,7 @@ static int note_stray(hf_salvaging *s, hf_table table, hf_bytes key)
 static int take_in(hf_salvaging *s, hf_table table, hf_bytes key, hf_bytes value)
 {
     hf_bytes there;
-    int      err = hf_rebuild_find(s->rebuild, table, key, &there);
+    int err = hf_rebuild_find(s->rebuild, table, key, &there);
     if (!err && age_of(table, key, there) >= age_of(table, key, value))
         return HF_OK;
     if (err && err != HF_ENOTFOUND)
@@ -80,7 +80,7 @@ static int take_in(hf_salvaging *s, hf_table table, hf_bytes key, hf_bytes value
 static int see_stray(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
     hf_salvaging *s = user;
-    int         err = HF_OK;
+    int err = HF_OK;
     for (int t = 0; !err && t < HF_TABLES; t++) {
         hf_table table = (hf_table)t;
         if (table == HF_IN_LOG && key.len == 8 && hf_get64_key(key.data) < s->tail)
@@ -98,9 +98,10 @@ static int see_stray(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 static int try_position(hf_salvaging *s, uint64_t position, hf_bytes value, bool *taken)
 {
     hf_record_head head;
-    hf_key         key;
+    hf_key key;
     hf_key_number(&key, position);
-    *taken = position >= s->tail && position && hf_gaps_find(&s->gaps, HF_IN_LOG, hf_key_bytes(&key))
+    *taken = position >= s->tail && position
+             && hf_gaps_find(&s->gaps, HF_IN_LOG, hf_key_bytes(&key))
              && !hf_record_check(value.data, value.len, position, &head)
              && hf_salvage_sound(&s->quiet, HF_IN_LOG, 0, hf_key_bytes(&key), value);
     if (!*taken)
@@ -115,14 +116,14 @@ static int try_position(hf_salvaging *s, uint64_t position, hf_bytes value, bool
  * that was found before. */
 static int see_run(void *user, uint64_t page, hf_bytes bytes)
 {
-    hf_salvaging  *s = user;
+    hf_salvaging *s = user;
     const uint8_t *at = bytes.data;
-    bool           taken = false;
+    bool taken = false;
     (void)page;
     if (bytes.len < HF_RECORD_HEAD || memcmp(at, "HFL", 3) != 0 || hf_get32(at + 12) > bytes.len)
         return HF_OK;
     hf_bytes value = hf_view(at, hf_get32(at + 12));
-    int      err = try_position(s, hf_get64(at + 24), value, &taken);
+    int err = try_position(s, hf_get64(at + 24), value, &taken);
     for (size_t i = 0; !err && !taken && i < s->ends.count; i++)
         err = try_position(s, s->ends.all[i], value, &taken);
     return err;
@@ -133,7 +134,7 @@ static int see_run(void *user, uint64_t page, hf_bytes bytes)
 static uint64_t end_of(hf_salvaging *s, uint64_t position)
 {
     hf_bytes value;
-    hf_key   key;
+    hf_key key;
     hf_key_number(&key, position);
     if (hf_rebuild_find(s->rebuild, HF_IN_LOG, hf_key_bytes(&key), &value) || value.len < 16)
         return position;
@@ -144,7 +145,7 @@ static uint64_t end_of(hf_salvaging *s, uint64_t position)
 static size_t take_newest(hf_salvaging *s, size_t from)
 {
     uint64_t end = s->log_end;
-    size_t   i = from;
+    size_t i = from;
     for (; i < s->records.count; i++) {
         uint64_t at = s->records.all[i];
         if (at != end && (i > from || at != s->next))
@@ -168,13 +169,13 @@ static int drop(hf_salvaging *s, size_t from, size_t to)
 int hf_salvage_choose_records(hf_salvaging *s)
 {
     hf_numbers *r = &s->records;
-    size_t      old = 0;
+    size_t old = 0;
     hf_numbers_sort(r);
     while (old < r->count && r->all[old] < s->log_end)
         old++;
     if (s->wanted[HF_IN_LOG] == UINT64_MAX)
         return HF_OK; /* nobody counted them: see salvage_void.c */
-    size_t   newest = take_newest(s, old);
+    size_t newest = take_newest(s, old);
     uint64_t lack = s->wanted[HF_IN_LOG] > s->reached[HF_IN_LOG]
                         ? s->wanted[HF_IN_LOG] - s->reached[HF_IN_LOG] : 0;
     if (!s->older) /* those at the end were counted, too */
@@ -182,7 +183,7 @@ int hf_salvage_choose_records(hf_salvaging *s)
     size_t drops = old > lack ? (size_t)(old - lack) : 0;
     lack -= old - drops;
     size_t last = r->count - newest < lack ? r->count : newest + (size_t)lack;
-    int    err = drop(s, 0, drops);
+    int err = drop(s, 0, drops);
     return err ? err : drop(s, last, r->count);
 }
 

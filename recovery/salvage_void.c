@@ -40,7 +40,7 @@ static bool row_of(const hf_entry *e, hf_table *table, hf_key *key)
 static bool is_old(hf_txn *txn, const hf_entry *e, uint64_t position)
 {
     hf_table table;
-    hf_key   key;
+    hf_key key;
     hf_bytes payload;
     if (!row_of(e, &table, &key) || hf_row_get(txn, table, &key, &payload) || payload.len < 16)
         return false;
@@ -54,13 +54,13 @@ static bool is_old(hf_txn *txn, const hf_entry *e, uint64_t position)
 static bool void_entries(hf_txn *txn, uint64_t position, uint8_t *data, size_t len)
 {
     hf_record_head head;
-    bool           changed = false;
+    bool changed = false;
     if (hf_record_check(data, len, position, &head))
         return false;
     uint8_t *first = data + hf_record_entries_at(head.runs), *at = first;
     for (uint32_t i = 0; i < head.count; i++) {
         hf_entry e;
-        size_t   size = hf_entry_decode(at, (size_t)(data + len - at), &e);
+        size_t size = hf_entry_decode(at, (size_t)(data + len - at), &e);
         if (!size)
             return false;
         if (is_old(txn, &e, position + i)) {
@@ -81,7 +81,7 @@ static bool void_entries(hf_txn *txn, uint64_t position, uint8_t *data, size_t l
 static int void_record(hf_txn *txn, hf_key *key)
 {
     hf_bytes value;
-    int      err = hf_txn_get(txn, HF_IN_LOG, hf_key_bytes(key), &value);
+    int err = hf_txn_get(txn, HF_IN_LOG, hf_key_bytes(key), &value);
     uint8_t *copy = err ? NULL : hf_mem_alloc(value.len);
     if (err || !copy)
         return err ? err : hf_error(HF_ENOMEM, "a record of %zu bytes", value.len);
@@ -94,11 +94,11 @@ static int void_record(hf_txn *txn, hf_key *key)
 
 int hf_salvage_void(hf_disk *disk)
 {
-    hf_txn    *txn;
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   found, value;
-    hf_key     key = { .len = 8 };
-    int        err = HF_OK;
+    hf_bytes found, value;
+    hf_key key = { .len = 8 };
+    int err = HF_OK;
     for (uint64_t from = 0; !err; from = hf_get64_key(key.bytes) + 1) {
         err = hf_txn_write(disk, &txn);
         if (err)

@@ -395,7 +395,8 @@ static int meet_delayed_if_wanted(void *user, hf_bytes key, hf_bytes payload)
     search *s = user;
     hf_entry e;
     int err = decode_delayed(key, payload, &e);
-    if (err == HF_ENOTFOUND || (!err && !bsearch(&e.id, s->ids, s->count, sizeof e.id, compare_ids)))
+    if (err == HF_ENOTFOUND
+        || (!err && !bsearch(&e.id, s->ids, s->count, sizeof e.id, compare_ids)))
         return HF_OK;
     if (!err)
         err = meet_delayed(s->scan, &e);

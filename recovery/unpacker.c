@@ -84,8 +84,8 @@ static int need(hf_unpacker *u, uint8_t *to, size_t len)
 
 int hf_unpacker_open(hf_unpacker **out, int fd, hf_packet_about *about)
 {
-    uint8_t      head[HF_PACKET_HEAD];
-    size_t       got;
+    uint8_t head[HF_PACKET_HEAD];
+    size_t got;
     hf_unpacker *u = hf_mem_zero(1, sizeof *u);
     *out = u;
     if (!u || !(u->zstd = ZSTD_createDCtx()))
@@ -113,7 +113,7 @@ static int read_value(hf_unpacker *u, size_t len)
     for (size_t have = 0; have < len;) {
         size_t step = len - have < STEP ? len - have : STEP;
         if (have + step > u->room) {
-            size_t   room = have + step + have / 2;
+            size_t room = have + step + have / 2;
             uint8_t *value = hf_mem_grow(u->value, room);
             if (!value)
                 return hf_error(HF_ENOMEM, "a row of %zu bytes", len);
@@ -131,9 +131,9 @@ static int read_value(hf_unpacker *u, size_t len)
 /* The end: is it what was written? */
 static int check_trailer(hf_unpacker *u)
 {
-    uint8_t  trailer[8 + HF_TABLES * 8 + 8];
-    uint8_t  more;
-    size_t   got;
+    uint8_t trailer[8 + HF_TABLES * 8 + 8];
+    uint8_t more;
+    size_t got;
     uint32_t tables = hf_get16(u->key + 2);
     if (tables > HF_TABLES)
         return hf_error(HF_EVERSION, "the backup has %u tables, this library knows %d", tables,
@@ -145,7 +145,7 @@ static int check_trailer(hf_unpacker *u)
     if (err)
         return err;
     uint64_t sum = XXH3_64bits_withSeed(trailer, 8 + tables * 8, u->sum);
-    bool     right = hf_get64(trailer + 8 + tables * 8) == sum;
+    bool right = hf_get64(trailer + 8 + tables * 8) == sum;
     for (uint32_t t = 0; t < HF_TABLES; t++)
         right = right && u->rows[t] == (t < tables ? hf_get64(trailer + 8 + t * 8) : 0);
     if (!right)

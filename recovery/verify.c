@@ -17,7 +17,7 @@
 
 void hf_checkup_found(hf_checkup *c, const hf_finding *f, const char *format, ...)
 {
-    char    text[512];
+    char text[512];
     va_list args;
     c->findings++;
     if (c->err)
@@ -42,8 +42,8 @@ void hf_checkup_found(hf_checkup *c, const hf_finding *f, const char *format, ..
 
 static void check_marker(hf_checkup *c)
 {
-    hf_marker  marker;
-    int        err = hf_marker_read(c->path, &marker);
+    hf_marker marker;
+    int err = hf_marker_read(c->path, &marker);
     hf_finding f = { .name = "marker damaged" };
     if (err == HF_ENOTFOUND)
         hf_checkup_found(c, &f, "%s/%s is missing", c->path, HF_MARKER_FILE);
@@ -75,10 +75,10 @@ static void check(hf_checkup *c, hf_disk *disk)
 
 int hf_verify(const char *path, hf_row_fn each, void *user)
 {
-    char       file[PATH_MAX];
+    char file[PATH_MAX];
     hf_checkup c = { .path = path, .each = each, .user = user };
-    hf_disk   *disk = NULL;
-    hf_txn    *pin = NULL;
+    hf_disk *disk = NULL;
+    hf_txn *pin = NULL;
     if (!path || !each)
         return hf_error(HF_EINVAL, "hf_verify");
     if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file)

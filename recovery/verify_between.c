@@ -28,7 +28,7 @@ typedef struct between {
 static int note_id(between *b, id_list *list, uint64_t id)
 {
     if (list->count == list->room) {
-        size_t    room = list->room ? list->room * 2 : 1024;
+        size_t room = list->room ? list->room * 2 : 1024;
         uint64_t *ids = hf_mem_grow(list->ids, room * sizeof *ids);
         if (!ids)
             return b->c->err = hf_error(HF_ENOMEM, "%zu messages", room);
@@ -114,10 +114,10 @@ static void check_alarm(between *b, hf_txn *txn, hf_bytes key, hf_bytes name)
 {
     hf_bytes value, payload;
     uint64_t due, generation;
-    hf_key   wanted;
-    bool     right = !hf_txn_get(txn, HF_IN_ALARM_NAMES, name, &value)
-                 && !hf_row_open(HF_IN_ALARM_NAMES, name, value, &payload)
-                 && !hf_fate_alarm(payload, &due, &generation);
+    hf_key wanted;
+    bool right = !hf_txn_get(txn, HF_IN_ALARM_NAMES, name, &value)
+             && !hf_row_open(HF_IN_ALARM_NAMES, name, value, &payload)
+             && !hf_fate_alarm(payload, &due, &generation);
     if (right) {
         hf_key_alarm(&wanted, due, generation);
         right = wanted.len == key.len && memcmp(wanted.bytes, key.data, key.len) == 0;
@@ -129,10 +129,10 @@ static void check_alarm(between *b, hf_txn *txn, hf_bytes key, hf_bytes name)
 
 static void check_alarms(between *b, hf_disk *disk)
 {
-    hf_txn    *txn;
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   key, value, name;
-    int        err = hf_txn_read(disk, &txn);
+    hf_bytes key, value, name;
+    int err = hf_txn_read(disk, &txn);
     if (err) {
         b->c->err = err;
         return;
@@ -179,7 +179,7 @@ static void look_between(between *b, hf_disk *disk)
 void hf_checkup_between(hf_checkup *c, hf_disk *disk)
 {
     between b = { .c = c };
-    int     err = hf_view_open(&b.view, disk);
+    int err = hf_view_open(&b.view, disk);
     if (err == HF_ECORRUPT || err == HF_EVERSION) /* what is wrong was found in its row */
         return;
     if (err) {

@@ -12,7 +12,7 @@
 static void page_bad(void *user, uint64_t page, const char *why)
 {
     hf_checkup *c = user;
-    hf_finding  f = { .name = "page damaged", .table = hf_table_name(c->table), .page = page };
+    hf_finding f = { .name = "page damaged", .table = hf_table_name(c->table), .page = page };
     c->torn = true;
     hf_checkup_found(c, &f, "%s: rows below it can't be reached", why);
 }
@@ -34,8 +34,8 @@ static void check_roots(hf_checkup *c)
 static void check_table(hf_checkup *c, hf_table table)
 {
     hf_pages_tree tree;
-    hf_finding    f = { .name = "table missing", .table = hf_table_name(table) };
-    uint64_t      before = c->rows;
+    hf_finding f = { .name = "table missing", .table = hf_table_name(table) };
+    uint64_t before = c->rows;
     c->table = table;
     if (hf_pages_table(c->pages, 0, f.table, &tree)) {
         c->torn = true;
@@ -66,7 +66,7 @@ typedef struct free_pages {
 static int see_free(void *user, uint64_t page)
 {
     free_pages *f = user;
-    hf_finding  twice = { .name = "page used twice", .page = page };
+    hf_finding twice = { .name = "page used twice", .page = page };
     if (page >= hf_pages_count(f->checkup->pages)) /* it need not have been written yet */
         return HF_OK;
     if (f->bits[page / 8] >> (page % 8) & 1)
@@ -81,7 +81,7 @@ static int see_free(void *user, uint64_t page)
 static void check_free(hf_checkup *c)
 {
     free_pages f = { .checkup = c, .bits = hf_mem_zero(hf_pages_count(c->pages) / 8 + 1, 1) };
-    uint64_t   lost = 0, last = hf_pages_root_of(c->pages, 0).last_page;
+    uint64_t lost = 0, last = hf_pages_root_of(c->pages, 0).last_page;
     if (!f.bits) {
         c->err = hf_error(HF_ENOMEM, "%s", c->path);
         return;

@@ -29,7 +29,7 @@ static bool hashed_right(const hf_checkup *c, const hf_entry *e)
 static const char *check_message(hf_checkup *c, hf_bytes key, hf_bytes payload)
 {
     hf_entry e;
-    hf_key   wanted;
+    hf_key wanted;
     if (hf_row_message_in(c->table, key, payload, &e))
         return hf_error_detail();
     if (c->table == HF_IN_DEAD)
@@ -44,7 +44,7 @@ static const char *check_message(hf_checkup *c, hf_bytes key, hf_bytes payload)
 /* Rows of an actor: the key begins with its address. */
 static const char *check_owner(hf_checkup *c, hf_bytes key, size_t len)
 {
-    char     address[HF_ADDRESS_MAX + 1];
+    char address[HF_ADDRESS_MAX + 1];
     uint64_t hash;
     len = hf_address_of_key(address, key.data, len, &hash);
     if (!len || !hf_address_ok(address, len))
@@ -58,7 +58,7 @@ static const char *check_owner(hf_checkup *c, hf_bytes key, size_t len)
 static size_t owner_len(hf_bytes key)
 {
     const uint8_t *bytes = key.data, *zero = memchr(bytes, 0, key.len);
-    size_t         type = zero ? (size_t)(zero - bytes) : key.len;
+    size_t type = zero ? (size_t)(zero - bytes) : key.len;
     if (type + 9 >= key.len)
         return key.len;
     zero = memchr(bytes + type + 9, 0, key.len - type - 9);
@@ -68,7 +68,7 @@ static size_t owner_len(hf_bytes key)
 static const char *check_step(hf_bytes key, hf_bytes payload)
 {
     hf_entry e;
-    hf_key   wanted;
+    hf_key wanted;
     if (hf_entry_decode(payload.data, payload.len, &e) != payload.len || e.op != HF_OP_STEP)
         return "it is no step";
     hf_key_step(&wanted, e.id, e.generation, e.place);
@@ -101,9 +101,10 @@ static const char *check_payload(hf_checkup *c, hf_bytes key, hf_bytes payload)
 static void check_record(hf_checkup *c, uint64_t page, hf_bytes key, hf_bytes value)
 {
     hf_record_head head;
-    uint64_t       position = key.len == 8 ? hf_get64_key(key.data) : 0;
+    uint64_t position = key.len == 8 ? hf_get64_key(key.data) : 0;
     if (!position || hf_record_check(value.data, value.len, position, &head)) {
-        row_found(c, "record damaged", page, key, position ? hf_error_detail() : "it has no position");
+        row_found(c, "record damaged", page, key,
+                  position ? hf_error_detail() : "it has no position");
         return;
     }
     if (position < c->position)

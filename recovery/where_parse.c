@@ -259,8 +259,8 @@ static bool to_iso_time(hf_bytes text, hf_where_value *value)
     uint64_t year, month, day, hour, minute, second, ms = 0;
     size_t at = 0;
     bool whole_day = text.len == 10;
-    if (!take_digits(text, &at, 4, '-', &year) || !take_digits(text, &at, 2, '-', &month) ||
-        !take_digits(text, &at, 2, whole_day ? 0 : 'T', &day))
+    if (!take_digits(text, &at, 4, '-', &year) || !take_digits(text, &at, 2, '-', &month)
+        || !take_digits(text, &at, 2, whole_day ? 0 : 'T', &day))
         return false;
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31)
         return false;
@@ -269,8 +269,8 @@ static bool to_iso_time(hf_bytes text, hf_where_value *value)
     if (whole_day)
         return true;
     bool fraction = text.len == 24;
-    if (!take_digits(text, &at, 2, ':', &hour) || !take_digits(text, &at, 2, ':', &minute) ||
-        !take_digits(text, &at, 2, fraction ? '.' : 'Z', &second))
+    if (!take_digits(text, &at, 2, ':', &hour) || !take_digits(text, &at, 2, ':', &minute)
+        || !take_digits(text, &at, 2, fraction ? '.' : 'Z', &second))
         return false;
     if (fraction && !take_digits(text, &at, 3, 'Z', &ms))
         return false;

@@ -124,7 +124,7 @@ static int meta_read(view *v, off_t offset, uint64_t *newest)
 
 static int metas_read(view *v)
 {
-    uint64_t    newest = 0;
+    uint64_t newest = 0;
     struct stat st;
 
     int err = meta_read(v, 0, &newest);
@@ -154,13 +154,13 @@ static int page_read(const view *v, uint64_t number, uint8_t *page)
  * then the pages, at `offset` in the file. */
 static int list_count(view *v, uint64_t offset, uint64_t bytes)
 {
-    uint8_t  chunk[4096];
+    uint8_t chunk[4096];
     uint64_t end = offset + bytes;
 
     if (bytes < 8 || bytes % 8 || end > v->there * v->page_size)
         return truncated(v);
     for (uint64_t at = offset + 8; at < end;) {
-        size_t  want = end - at < sizeof chunk ? (size_t)(end - at) : sizeof chunk;
+        size_t want = end - at < sizeof chunk ? (size_t)(end - at) : sizeof chunk;
         ssize_t got = pread(v->fd, chunk, want, (off_t)at);
         if (got < 0)
             return hf_error(HF_EIO, "cannot read %s: %s", v->path, strerror(errno));
@@ -182,7 +182,7 @@ static int node_count(view *v, uint64_t number, const uint8_t *page, uint32_t at
     uint32_t size = native16(page + at) | (uint32_t)native16(page + at + 2) << 16;
     uint32_t data = at + NODE_HEAD + native16(page + at + 6);
     uint64_t offset = number * v->page_size + data;
-    uint8_t  word[8];
+    uint8_t word[8];
 
     if (data + 8 > v->page_size)
         return damaged(v, "a node of the free list leaves its page");
@@ -219,8 +219,8 @@ static int tree_count(view *v, uint64_t number, int depth)
             err = node_count(v, number, page, at);
         else
             err = tree_count(v,
-                             native16(page + at) | (uint64_t)native16(page + at + 2) << 16 |
-                                 (uint64_t)native16(page + at + 4) << 32,
+                             native16(page + at) | (uint64_t)native16(page + at + 2) << 16
+                                 | (uint64_t)native16(page + at + 4) << 32,
                              depth + 1);
     }
 out:
@@ -241,10 +241,10 @@ static int short_check(view *v)
 
 int hf_datafile_check(const char *directory, hf_datafile *file)
 {
-    char            path[PATH_MAX + 32];
+    char path[PATH_MAX + 32];
     struct timespec pause = { 0, 1000000 };
-    view            v = { .path = path };
-    struct stat     st;
+    view v = { .path = path };
+    struct stat st;
 
     (void)snprintf(path, sizeof path, "%s/" HF_DATA_FILE, directory);
     v.fd = open(path, O_RDONLY | O_CLOEXEC);

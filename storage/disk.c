@@ -81,8 +81,8 @@ static int env_map(hf_env *e, const char *directory, const hf_disk_options *opti
 static int env_open(hf_env *e, const hf_disk_options *options)
 {
     hf_datafile file;
-    hf_disk     disk = { e, !e->writable };
-    hf_txn     *txn;
+    hf_disk disk = { e, !e->writable };
+    hf_txn *txn;
 
     int err = hf_datafile_check(e->path, &file);
     if (err)
@@ -116,7 +116,7 @@ typedef struct disk_filling {
 static int fill_empty(void *user, hf_disk *disk)
 {
     const disk_filling *f = user;
-    hf_txn             *txn;
+    hf_txn *txn;
     int err = hf_txn_write(disk, &txn);
     if (err)
         return err;
@@ -131,8 +131,8 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
                      const disk_filling *f)
 {
     hf_marker marker = { .format = HF_FORMAT };
-    hf_env      *e = env_make(path, true);
-    hf_disk   disk = { e, false };
+    hf_env *e = env_make(path, true);
+    hf_disk disk = { e, false };
 
     if (!e)
         return hf_error(HF_ENOMEM, "cannot open %s", path);
@@ -157,7 +157,7 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
 /* On success the store at `path` is ours, and its lock is in `*lock_fd`. */
 static int create(const char *path, const hf_disk_options *options, int *lock_fd)
 {
-    hf_nest      nest;
+    hf_nest nest;
     disk_filling f = { .fill = fill_empty, .user = &f };
     hf_random_bytes(f.uuid, sizeof f.uuid);
     int err = hf_nest_make(&nest, path);
@@ -191,11 +191,11 @@ int hf_disk_make(const char *path, const uint8_t uuid[16], const hf_disk_options
                  hf_disk_fill fill, void *user)
 {
     hf_disk_options options = given ? *given : (hf_disk_options){ 0 };
-    disk_filling    f = { .fill = fill, .user = user };
-    char            real[PATH_MAX];
-    hf_place        place;
-    hf_nest         nest = { .lock_fd = -1 };
-    bool            replace = options.flags & HF_REPLACE;
+    disk_filling f = { .fill = fill, .user = user };
+    char real[PATH_MAX];
+    hf_place place;
+    hf_nest nest = { .lock_fd = -1 };
+    bool replace = options.flags & HF_REPLACE;
 
     memcpy(f.uuid, uuid, sizeof f.uuid);
     options.flags = 0;
@@ -271,10 +271,10 @@ static int open_fresh(hf_env **out, const char *path, const struct stat *st, int
 /* Inside the registry. */
 static int open_at(hf_env **e, const char *path, const hf_disk_options *options)
 {
-    char        real[PATH_MAX];
-    hf_place    place;
+    char real[PATH_MAX];
+    hf_place place;
     struct stat st;
-    int         lock_fd = -1;
+    int lock_fd = -1;
 
     int err = hf_place_find(path, real, &place);
     if (err == HF_EINVAL && place == HF_PLACE_NOTHING && options->flags & HF_LOOK)
@@ -302,7 +302,7 @@ static int open_at(hf_env **e, const char *path, const hf_disk_options *options)
 int hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *given)
 {
     hf_disk_options options = given ? *given : (hf_disk_options){ 0 };
-    hf_env            *e = NULL;
+    hf_env *e = NULL;
 
     *disk = NULL;
     int err = options_complete(&options);
@@ -406,7 +406,6 @@ int hf_disk_sweep(hf_disk *disk)
     int err = hf_env_usable(disk->env);
     return err ? err : hf_env_sweep(disk->env);
 }
-
 
 typedef struct reader_walk {
     hf_reader_fn each;

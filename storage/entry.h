@@ -87,14 +87,16 @@ typedef struct hf_entry {
     uint32_t    version;     /* of a state's form, 0 .. 255 */
     uint32_t    replaced;    /* letters of its kind that it took the place of */
     const char *error, *from;
-    const char *answer;      /* the kind that the reply is to have, at `from`; or kind 00 whom to tell */
+    /* the kind that the reply is to have, at `from`; or kind 00 whom to tell */
+    const char *answer;
     const char *dedupe;      /* the sender's word for it */
     uint32_t    error_len, from_len, answer_len, dedupe_len;
     hf_bytes    times;       /* u64 Unix milliseconds of failed attempts */
     uint64_t    parent;      /* id of the message whose turn sent it; 0: from outside */
     uint64_t    took;        /* of ACK, RETRY, DEAD: ms that the turn lasted, if it had a thread */
     hf_bytes    notes;       /* what operators did to it: note.h */
-    hf_bytes    first;       /* of a message that was edited: its first body; data NULL: it was not */
+    /* of a message that was edited: its first body; data NULL: it was not */
+    hf_bytes    first;
 } hf_entry;
 
 /* Bytes of the entry on disk, a multiple of 16. */

@@ -19,8 +19,8 @@ static _Thread_local char detail[DETAIL_SIZE];
 
 int hf_error(int code, const char *format, ...)
 {
-    int     saved = errno;
-    char    text[DETAIL_SIZE]; /* an argument may be the old detail itself */
+    int saved = errno;
+    char text[DETAIL_SIZE]; /* an argument may be the old detail itself */
     va_list args;
 
     va_start(args, format);

@@ -49,7 +49,8 @@ static int fetch(letterbox *box, const hf_key *key, hf_fate_load load, void *use
     return HF_OK;
 }
 
-static int retry(letterbox *box, const hf_entry *e, const hf_key *key, hf_fate_load load, void *user)
+static int retry(letterbox *box, const hf_entry *e, const hf_key *key, hf_fate_load load,
+                 void *user)
 {
     int err = box->now == UNKNOWN ? fetch(box, key, load, user) : HF_OK;
     if (err || box->now != WAITING)

@@ -154,7 +154,8 @@ static bool is_spared(hf_table table)
 }
 
 /* Ask for bytes that are wanted soon, and add up what these items cost. */
-static uint64_t look_ahead(const hf_fold *fold, const hf_survivor_list *list, size_t from, size_t to)
+static uint64_t look_ahead(const hf_fold *fold, const hf_survivor_list *list, size_t from,
+                           size_t to)
 {
     uint64_t cost = 0;
     for (size_t i = from; i < to; i++) {

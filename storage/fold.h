@@ -14,7 +14,8 @@
 #include "storage/kept.h"
 #include "storage/repack.h"
 
-typedef enum hf_fold_stage { HF_FOLD_IDLE, HF_FOLD_COLLECTING, HF_FOLD_WRITING, HF_FOLD_DELETING } hf_fold_stage;
+typedef enum hf_fold_stage { HF_FOLD_IDLE, HF_FOLD_COLLECTING, HF_FOLD_WRITING,
+                             HF_FOLD_DELETING } hf_fold_stage;
 
 enum {
     HF_FOLD_ROW      = 48,  /* what a row costs when many share a page */

@@ -34,9 +34,9 @@ static const char *code_name(int err)
 
 void hf_laststop_write(const char *directory, int err, const char *text)
 {
-    char      path[PATH_MAX + 32], fresh[PATH_MAX + 32], note[1024], when[32];
-    uint64_t  now = hf_clock_wall_ms();
-    time_t    seconds = (time_t)(now / 1000);
+    char path[PATH_MAX + 32], fresh[PATH_MAX + 32], note[1024], when[32];
+    uint64_t now = hf_clock_wall_ms();
+    time_t seconds = (time_t)(now / 1000);
     struct tm utc;
 
     if (!gmtime_r(&seconds, &utc) || !strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc))
@@ -75,7 +75,7 @@ int hf_laststop_read(const char *directory, char *text, size_t size)
         return errno == ENOENT ? HF_ENOTFOUND
                                : hf_error(HF_EIO, "cannot open %s: %s", path, strerror(errno));
     ssize_t got = size ? pread(fd, text, size - 1, 0) : 0;
-    int     failed = errno;
+    int failed = errno;
     (void)close(fd);
     if (got < 0)
         return hf_error(HF_EIO, "cannot read %s: %s", path, strerror(failed));

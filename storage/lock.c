@@ -100,7 +100,7 @@ void hf_registry_remove(hf_claim *claim)
 /* The pid in the file, 0 when none can be read. */
 static long holder(int fd)
 {
-    char    text[32];
+    char text[32];
     ssize_t got = pread(fd, text, sizeof text - 1, 0);
     if (got <= 0)
         return 0;
@@ -118,7 +118,7 @@ static bool lives(long pid)
 static int busy(int fd, const char *directory)
 {
     struct timespec pause = { 0, 1000000 };
-    long            pid = holder(fd);
+    long pid = holder(fd);
     for (int i = 0; i < 20 && !lives(pid); i++) {
         (void)nanosleep(&pause, NULL);
         pid = holder(fd);
@@ -131,7 +131,7 @@ static int busy(int fd, const char *directory)
 static int write_pid(int fd)
 {
     char text[32];
-    int  len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) || pwrite(fd, text, (size_t)len, 0) != len)
         return -1;
     return 0;
@@ -146,7 +146,7 @@ static bool still_there(int fd, const char *path)
 
 int hf_lock_take(int *fd, const char *directory, bool fresh)
 {
-    char         path[PATH_MAX + 32];
+    char path[PATH_MAX + 32];
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
     (void)snprintf(path, sizeof path, "%s/" LOCK_FILE, directory);

@@ -373,7 +373,8 @@ static int append_squeezed(hf_log *log, const hf_group *g)
             return err;
     for (int turns = 0; err == HF_EFULL && turns < 2;) {
         bool folding = log->fold.now.stage != HF_FOLD_IDLE && !hf_folding_waits(log);
-        int made = folding ? hf_folding_commit(log, hf_folding_slice(log, 0)) : hf_folding_turn(log);
+        int made = folding ? hf_folding_commit(log, hf_folding_slice(log, 0))
+                           : hf_folding_turn(log);
         if (made)
             return made;
         turns += !folding;

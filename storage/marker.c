@@ -86,7 +86,7 @@ int hf_format_check(const char *directory, uint32_t format)
 static int marker_parse(const char *directory, const char *text, size_t len, hf_marker *marker)
 {
     unsigned byte;
-    char     again[MARKER_MAX];
+    char again[MARKER_MAX];
 
     if (sscanf(text, TITLE "format %" SCNu32 "\n", &marker->format) != 1)
         goto damaged;
@@ -121,7 +121,7 @@ int hf_marker_read(const char *directory, hf_marker *marker)
         return hf_error(errno == ENOENT ? HF_ENOTFOUND : HF_EIO, "cannot open %s: %s", path,
                         strerror(errno));
     ssize_t got = pread(fd, text, sizeof text - 1, 0);
-    int     failed = errno;
+    int failed = errno;
     (void)close(fd);
     if (got < 0)
         return hf_error(HF_EIO, "cannot read %s: %s", path, strerror(failed));

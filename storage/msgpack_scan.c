@@ -60,7 +60,7 @@ static void read_float(uint64_t raw, hf_token *token)
 {
     if (token->type == HF_TOKEN_FLOAT32) {
         uint32_t bits = (uint32_t)raw;
-        float    narrow;
+        float narrow;
         memcpy(&narrow, &bits, sizeof narrow);
         token->as.f = (double)narrow;
     } else {
@@ -112,9 +112,9 @@ static int short_token(hf_bytes rest, uint8_t first, hf_token *token)
 
 static int long_token(hf_bytes rest, uint8_t first, hf_token *token)
 {
-    const uint8_t     *at = (const uint8_t *)rest.data + 1;
+    const uint8_t *at = (const uint8_t *)rest.data + 1;
     const struct head *head = &heads[first - 0xc0];
-    uint64_t           raw;
+    uint64_t raw;
 
     if (!head->valid || head->width > rest.len - 1)
         return HF_EINVAL;
@@ -171,7 +171,7 @@ int hf_msgpack_scan(hf_bytes body, hf_msgpack_shape *shape)
 {
     uint64_t left[HF_MSGPACK_DEPTH + 1]; /* tokens still to come, by depth */
     unsigned depth = 0;
-    size_t   at = 0;
+    size_t at = 0;
     hf_token token;
 
     memset(shape, 0, sizeof *shape);

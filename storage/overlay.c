@@ -153,7 +153,9 @@ static int walk_on(walk *w)
 {
     int err = HF_OK;
     while (!err && (w->key.data || has_run(w))) {
-        int order = !w->key.data ? 1 : !has_run(w) ? -1 : compare_keys(w->key, hf_key_bytes(&w->run));
+        int order = !w->key.data  ? 1
+                    : !has_run(w) ? -1
+                                  : compare_keys(w->key, hf_key_bytes(&w->run));
         if (is_behind(w->over, order <= 0 ? w->key : hf_key_bytes(&w->run)))
             break;
         err = order < 0 ? show_row(w) : order > 0 ? show_run(w) : show_both(w);

@@ -91,7 +91,7 @@ static bool read_root(const hf_pages *p, uint64_t at, root_page *root, uint32_t 
 static int find_roots(hf_pages *p, uint64_t bytes)
 {
     uint32_t size = 0, other = 0;
-    bool     first = read_root(p, 0, &p->roots[0], &size);
+    bool first = read_root(p, 0, &p->roots[0], &size);
     for (uint32_t guess = first ? size : 512; guess <= (first ? size : 65536); guess *= 2) {
         bool second = read_root(p, guess, &p->roots[1], &other) && other == guess;
         p->roots[1].is.sound = second;
@@ -228,7 +228,8 @@ static const char *check_page(const hf_pages *p, page_view *v)
     uint32_t lower = hf_get16(v->bytes + 12), upper = hf_get16(v->bytes + 14);
     if (hf_get64(v->bytes) != v->number)
         return "it says that it is another page";
-    if (flags & LEAF_FIXED || !(flags & (BRANCH | LEAF)) || (flags & (BRANCH | LEAF)) == (BRANCH | LEAF))
+    if (flags & LEAF_FIXED || !(flags & (BRANCH | LEAF))
+        || (flags & (BRANCH | LEAF)) == (BRANCH | LEAF))
         return "it is of another kind";
     if (lower < HEAD || lower % 2 || lower > upper || upper > p->size)
         return "its index is damaged";
@@ -296,7 +297,8 @@ static const char *load_large(hf_pages *p, uint64_t first, size_t len)
         p->value_room = len;
     }
     meet_run(p, first, need, pages);
-    return read_at(p->fd, first * p->size + HEAD, p->value, len) ? "a large value can't be read" : NULL;
+    return read_at(p->fd, first * p->size + HEAD, p->value, len) ? "a large value can't be read"
+                                                                 : NULL;
 }
 
 static const char *row_of(hf_pages *p, const page_view *v, uint32_t i, hf_bytes *key,
@@ -306,8 +308,8 @@ static const char *row_of(hf_pages *p, const page_view *v, uint32_t i, hf_bytes 
     if (!at)
         return "a row lies outside its page";
     const uint8_t *node = v->bytes + at;
-    uint32_t       key_len = hf_get16(node + 6);
-    size_t         len = (size_t)hf_get16(node) | (size_t)hf_get16(node + 2) << 16;
+    uint32_t key_len = hf_get16(node + 6);
+    size_t len = (size_t)hf_get16(node) | (size_t)hf_get16(node + 2) << 16;
     *flags = hf_get16(node + 4);
     *key = hf_view(node + NODE, key_len);
     if (!(*flags & BIG_VALUE)) {
@@ -335,8 +337,8 @@ static int show_leaf(page_walk *w, const page_view *v)
 {
     int err = HF_OK;
     for (uint32_t i = 0; !err && i < v->rows; i++) {
-        hf_bytes    key, value;
-        uint16_t    flags;
+        hf_bytes key, value;
+        uint16_t flags;
         const char *why = row_of(w->pages, v, i, &key, &value, &flags);
         if (why && w->bad)
             w->bad(w->user, v->number, why);
@@ -349,7 +351,7 @@ static int show_leaf(page_walk *w, const page_view *v)
 /* Depth first with a buffer a level: whatever the branches say, no page is met twice. */
 static int walk_page(page_walk *w, uint64_t number, uint8_t *buffers, uint32_t depth)
 {
-    page_view   v = { .bytes = buffers + (size_t)depth * w->pages->size };
+    page_view v = { .bytes = buffers + (size_t)depth * w->pages->size };
     const char *why = depth == DEPTH_MAX                  ? "the tree is too deep"
                       : hf_pages_met(w->pages, number) ? "it was met before"
                                                           : load(w->pages, number, &v);
@@ -420,19 +422,19 @@ static int see_table(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 int hf_pages_table(hf_pages *p, int root, const char *name, hf_pages_tree *tree)
 {
     const root_page *r = &p->roots[root];
-    table_search     s = { name, tree };
+    table_search s = { name, tree };
     if (!r->is.sound)
         return hf_error(HF_ENOTFOUND, "that root is damaged");
     /* The few pages of the tree of tables are read once a table. */
-    size_t   bytes = p->count / 8 + 1;
+    size_t bytes = p->count / 8 + 1;
     uint8_t *before = hf_mem_alloc(bytes);
     if (!before)
         return hf_error(HF_ENOMEM, "table %s", name);
     memcpy(before, p->met, bytes);
     memset(p->met, 0, bytes);
     hf_pages_tree tables = tree_of(r->tables);
-    page_walk     w = { p, see_table, NULL, &s, true };
-    int           err = walk_tree(&w, &tables);
+    page_walk w = { p, see_table, NULL, &s, true };
+    int err = walk_tree(&w, &tables);
     memcpy(p->met, before, bytes); /* they are met for good with the free pages */
     hf_mem_free(before);
     if (err == FOUND)
@@ -450,9 +452,9 @@ typedef struct free_walk {
 
 static int see_list(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
-    free_walk     *f = user;
+    free_walk *f = user;
     const uint8_t *list = value.data;
-    uint64_t       count = value.len >= 8 ? hf_get64(list) : UINT64_MAX;
+    uint64_t count = value.len >= 8 ? hf_get64(list) : UINT64_MAX;
     if (key.len != 8 || count > (value.len - 8) / 8) {
         f->bad(f->bad_user, page, "a list of free pages is damaged");
         return HF_OK;
@@ -481,11 +483,11 @@ static void bad_page_of_lists(void *user, uint64_t page, const char *why)
 int hf_pages_free(hf_pages *p, int (*each)(void *user, uint64_t page), hf_pages_bad bad,
                   void *bad_user, void *user)
 {
-    free_walk     f = { each, bad, bad_user, user };
+    free_walk f = { each, bad, bad_user, user };
     hf_pages_tree tables = tree_of(p->roots[0].tables), lists = tree_of(p->roots[0].free);
-    page_walk     own = { p, see_nothing, bad_page_of_lists, &f, true };
-    page_walk     free_ones = { p, see_list, bad_page_of_lists, &f, false };
-    int           err = walk_tree(&own, &tables);
+    page_walk own = { p, see_nothing, bad_page_of_lists, &f, true };
+    page_walk free_ones = { p, see_list, bad_page_of_lists, &f, false };
+    int err = walk_tree(&own, &tables);
     return err ? err : walk_tree(&free_ones, &lists);
 }
 
@@ -494,7 +496,7 @@ int hf_pages_free(hf_pages *p, int (*each)(void *user, uint64_t page), hf_pages_
 static int each_leaf(hf_pages *p, page_walk *w, bool all)
 {
     page_view v = { .bytes = hf_mem_alloc(p->size) };
-    int       err = v.bytes ? HF_OK : hf_error(HF_ENOMEM, "pages of the data file");
+    int err = v.bytes ? HF_OK : hf_error(HF_ENOMEM, "pages of the data file");
     p->scanning = true;
     for (uint64_t number = 2; !err && number < p->count; number++)
         if ((all || !hf_pages_met(p, number)) && !load(p, number, &v) && v.leaf)
@@ -514,8 +516,8 @@ static int show_run(hf_pages *p, uint64_t first, const uint8_t *head,
                     int (*each)(void *, uint64_t, hf_bytes), void *user)
 {
     uint64_t pages = hf_get32(head + 12);
-    bool     run = hf_get64(head) == first && hf_get16(head + 10) & LARGE && pages
-               && pages <= p->count - first && pages < UINT32_MAX / p->size;
+    bool run = hf_get64(head) == first && hf_get16(head + 10) & LARGE && pages
+           && pages <= p->count - first && pages < UINT32_MAX / p->size;
     if (!run)
         return HF_OK;
     size_t len = (size_t)(pages * p->size - HEAD);
@@ -527,7 +529,7 @@ static int show_run(hf_pages *p, uint64_t first, const uint8_t *head,
 int hf_pages_runs(hf_pages *p, int (*each)(void *user, uint64_t page, hf_bytes bytes), void *user)
 {
     uint8_t head[HEAD];
-    int     err = HF_OK;
+    int err = HF_OK;
     p->scanning = true;
     for (uint64_t number = 2; !err && number < p->count; number++)
         if (!hf_pages_met(p, number) && !read_at(p->fd, number * p->size, head, HEAD))
@@ -550,10 +552,11 @@ static int see_tree(void *user, uint64_t page, hf_bytes key, hf_bytes value)
     return is ? s->each(s->user, page) : HF_OK;
 }
 
-int hf_pages_trees(hf_pages *p, const char *name, int (*each)(void *user, uint64_t page), void *user)
+int hf_pages_trees(hf_pages *p, const char *name, int (*each)(void *user, uint64_t page),
+                   void *user)
 {
     tree_search s = { name, each, user };
-    page_walk   w = { p, see_tree, NULL, &s, true };
+    page_walk w = { p, see_tree, NULL, &s, true };
     return each_leaf(p, &w, true);
 }
 

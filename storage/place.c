@@ -97,7 +97,7 @@ static int refuse_remote(const char *path)
 
 static bool has(const char *directory, const char *name)
 {
-    char        path[PATH_MAX + 32];
+    char path[PATH_MAX + 32];
     struct stat st;
     (void)snprintf(path, sizeof path, "%s/%s", directory, name);
     return lstat(path, &st) == 0;
@@ -129,7 +129,7 @@ static int directory_find(const char *path, hf_place *place)
 /* Nothing is there: the parent must be. */
 static int parent_find(const char *path, char *out)
 {
-    char        copy[PATH_MAX], real[PATH_MAX];
+    char copy[PATH_MAX], real[PATH_MAX];
     const char *parent, *name;
 
     split(path, copy, &parent, &name);
@@ -187,9 +187,9 @@ static bool only_our_files(const char *path)
         return false;
     bool ours = true;
     for (struct dirent *e = readdir(dir); e && ours; e = readdir(dir))
-        ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-               strcmp(e->d_name, HF_MARKER_FILE) == 0 || strcmp(e->d_name, HF_DATA_FILE) == 0 ||
-               strcmp(e->d_name, "lock.mdb") == 0 || strcmp(e->d_name, "holdfast.lock") == 0;
+        ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0
+               || strcmp(e->d_name, HF_MARKER_FILE) == 0 || strcmp(e->d_name, HF_DATA_FILE) == 0
+               || strcmp(e->d_name, "lock.mdb") == 0 || strcmp(e->d_name, "holdfast.lock") == 0;
     (void)closedir(dir);
     return ours;
 }
@@ -199,11 +199,11 @@ static bool only_our_files(const char *path)
 static void nest_sweep(const char *path)
 {
     struct stat st;
-    int         fd;
-    uint64_t    now_s = hf_clock_wall_ms() / 1000;
+    int fd;
+    uint64_t now_s = hf_clock_wall_ms() / 1000;
 
-    if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-        (uint64_t)st.st_mtim.tv_sec + NEST_AGE_S > now_s || !only_our_files(path))
+    if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()
+        || (uint64_t)st.st_mtim.tv_sec + NEST_AGE_S > now_s || !only_our_files(path))
         return;
     if (hf_lock_take(&fd, path, false))
         return;
@@ -214,9 +214,9 @@ static void nest_sweep(const char *path)
 static bool nest_named(const char *file, const char *name)
 {
     size_t len = strlen(name), mark = sizeof NEST_MARK - 1;
-    return strncmp(file, name, len) == 0 && strncmp(file + len, NEST_MARK, mark) == 0 &&
-           strspn(file + len + mark, "0123456789abcdef") == NEST_DIGITS &&
-           file[len + mark + NEST_DIGITS] == '\0';
+    return strncmp(file, name, len) == 0 && strncmp(file + len, NEST_MARK, mark) == 0
+           && strspn(file + len + mark, "0123456789abcdef") == NEST_DIGITS
+           && file[len + mark + NEST_DIGITS] == '\0';
 }
 
 static void nests_sweep(const char *parent, const char *name)
@@ -236,7 +236,7 @@ static void nests_sweep(const char *parent, const char *name)
 
 int hf_nest_make(hf_nest *nest, const char *path)
 {
-    char        copy[PATH_MAX];
+    char copy[PATH_MAX];
     const char *parent, *name;
 
     split(path, copy, &parent, &name);
@@ -260,7 +260,7 @@ int hf_nest_make(hf_nest *nest, const char *path)
 
 int hf_nest_publish(hf_nest *nest, const char *path)
 {
-    char        copy[PATH_MAX];
+    char copy[PATH_MAX];
     const char *parent, *name;
 
     char data[PATH_MAX + 32];
@@ -293,7 +293,7 @@ static int take_after(const hf_nest *nest, const char *path)
 {
     static const char *const files[] = { ".", HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb",
                                          "holdfast.lock", "strikes", "last-stop" };
-    char        from[PATH_MAX + 320], to[PATH_MAX + 320];
+    char from[PATH_MAX + 320], to[PATH_MAX + 320];
     struct stat st;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         (void)snprintf(from, sizeof from, "%s/%s", path, files[i]);
@@ -322,7 +322,7 @@ static void old_remove(const char *path)
 
 int hf_nest_replace(hf_nest *nest, const char *path)
 {
-    char        copy[PATH_MAX], data[PATH_MAX + 32];
+    char copy[PATH_MAX], data[PATH_MAX + 32];
     const char *parent, *name;
     (void)snprintf(data, sizeof data, "%s/" HF_DATA_FILE, nest->path);
     int err = take_after(nest, path);

@@ -23,7 +23,7 @@ static atomic_uint_fast64_t counter;
 static uint64_t splitmix64(void)
 {
     const uint64_t step = 0x9e3779b97f4a7c15;
-    uint64_t       z = atomic_fetch_add_explicit(&counter, step, memory_order_relaxed) + step;
+    uint64_t z = atomic_fetch_add_explicit(&counter, step, memory_order_relaxed) + step;
 
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -61,7 +61,7 @@ void hf_random_bytes(void *out, size_t len)
     }
     while (len > 0) {
         uint64_t number = splitmix64();
-        size_t   part = len < sizeof number ? len : sizeof number;
+        size_t part = len < sizeof number ? len : sizeof number;
         memcpy(at, &number, part);
         at += part;
         len -= part;

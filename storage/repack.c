@@ -42,7 +42,8 @@ int hf_repack_pays(hf_repack *r, hf_txn *txn, hf_table table, uint64_t writes, b
     bool most = writes >= rows / 4;
     r->rest -= r->rest > 0;
     *pays = r->always
-        || (!r->rest && row && row <= ROW_LARGE && bytes >= TABLE_SMALL && settled && loose && most);
+            || (!r->rest && row && row <= ROW_LARGE && bytes >= TABLE_SMALL && settled && loose
+                && most);
     if (*pays)
         r->rest = REST;
     return HF_OK;

@@ -19,7 +19,7 @@ static uint64_t tail_bytes(hf_env *e, uint64_t file)
 int hf_disk_space(hf_disk *disk, hf_space *space)
 {
     hf_env *e = disk->env;
-    int  err = hf_env_usable(e);
+    int err = hf_env_usable(e);
     if (err)
         return err;
     space->file_bytes = hf_env_file_bytes(e, NULL);
@@ -31,7 +31,7 @@ int hf_disk_space(hf_disk *disk, hf_space *space)
 
 bool hf_disk_headroom(hf_disk *disk, uint64_t want)
 {
-    hf_env   *e = disk->env;
+    hf_env *e = disk->env;
     size_t txn;
 
     if (hf_env_usable(e) || disk->look)
@@ -39,8 +39,8 @@ bool hf_disk_headroom(hf_disk *disk, uint64_t want)
     /* LMDB never uses the last page of the map. */
     uint64_t file = hf_env_file_bytes(e, &txn), most = e->map_bytes - e->page_size;
     uint64_t tail = tail_bytes(e, file);
-    if (e->counted == txn && e->spare + tail >= want && !e->tail.cannot && !e->tail.cow &&
-        atomic_load_explicit(&e->tail.end, memory_order_relaxed) >= file)
+    if (e->counted == txn && e->spare + tail >= want && !e->tail.cannot && !e->tail.cow
+        && atomic_load_explicit(&e->tail.end, memory_order_relaxed) >= file)
         return true;
     if (hf_env_spare(disk, &e->spare))
         return false;
@@ -63,4 +63,3 @@ bool hf_disk_headroom(hf_disk *disk, uint64_t want)
     }
     return e->spare + tail >= want;
 }
-

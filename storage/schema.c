@@ -12,7 +12,7 @@
 int hf_schema_write(hf_txn *txn, const uint8_t *uuid)
 {
     hf_rowbuf buf = { 0 };
-    hf_key    key;
+    hf_key key;
 
     int err = hf_meta_put(txn, "format", HF_FORMAT);
     if (!err)
@@ -27,7 +27,7 @@ int hf_schema_write(hf_txn *txn, const uint8_t *uuid)
 
 int hf_schema_check(hf_txn *txn, const char *directory, const uint8_t *uuid)
 {
-    hf_key   key;
+    hf_key key;
     hf_bytes found;
     uint64_t format;
 

@@ -89,15 +89,15 @@ static int oldest_reader(const char *line, void *user)
  * a free list only if its transaction is older than that. */
 static int spare_pages(const hf_txn *txn, uint64_t *pages)
 {
-    MDB_stat    stat;
+    MDB_stat stat;
     MDB_envinfo info;
     MDB_cursor *cursor;
-    hf_env     *e = txn->env;
-    size_t      limit = mdb_txn_id(txn->mdb);
-    uint64_t    used = 2, pinned = 0;
+    hf_env *e = txn->env;
+    size_t limit = mdb_txn_id(txn->mdb);
+    uint64_t used = 2, pinned = 0;
     for (int i = -2; i < HF_TABLES; i++) {
         MDB_dbi dbi = i == -2 ? FREE_TABLE : i == -1 ? MAIN_TABLE : e->tables[i];
-        int     rc = mdb_stat(txn->mdb, dbi, &stat);
+        int rc = mdb_stat(txn->mdb, dbi, &stat);
         if (rc)
             return rc;
         used += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
@@ -132,7 +132,7 @@ int hf_env_spare(hf_disk *disk, uint64_t *bytes)
 {
     hf_env *e = disk->env;
     hf_txn *txn;
-    int     err = hf_txn_read(disk, &txn);
+    int err = hf_txn_read(disk, &txn);
     if (err)
         return err;
     int rc = spare_pages(txn, bytes);
@@ -172,10 +172,10 @@ static int map_failed(const hf_env *e, const hf_disk_options *options, int rc)
 /* The environment in `directory`, `e->path` or the nest that becomes it. */
 int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 {
-    unsigned flags = MDB_NOTLS | (e->writable ? 0 : MDB_RDONLY) |
-                     (options->lmdb_unsafe & (MDB_NOSYNC | MDB_NOMETASYNC));
+    unsigned flags = MDB_NOTLS | (e->writable ? 0 : MDB_RDONLY)
+                     | (options->lmdb_unsafe & (MDB_NOSYNC | MDB_NOMETASYNC));
     MDB_envinfo info;
-    MDB_stat    stat;
+    MDB_stat stat;
     int rc = mdb_env_create(&e->mdb);
     if (rc)
         return map_failed(e, options, rc);
@@ -198,9 +198,9 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 /* The handles of the tables, which stay valid after this transaction. */
 int hf_env_tables(hf_env *e, bool create)
 {
-    MDB_txn    *txn;
+    MDB_txn *txn;
     const char *what = "a transaction";
-    int         rc = mdb_txn_begin(e->mdb, NULL, create ? 0 : MDB_RDONLY, &txn);
+    int rc = mdb_txn_begin(e->mdb, NULL, create ? 0 : MDB_RDONLY, &txn);
     if (!rc) {
         for (int i = 0; i < HF_TABLES && !rc; i++) {
             what = table_names[i];
@@ -257,7 +257,7 @@ static int begin_failed(hf_env *e, int rc)
 int hf_txn_write(hf_disk *disk, hf_txn **txn)
 {
     hf_env *e = disk->env;
-    int  err = hf_env_usable(e);
+    int err = hf_env_usable(e);
     if (err)
         return err;
     if (disk->look)
@@ -277,7 +277,7 @@ int hf_txn_write(hf_disk *disk, hf_txn **txn)
 int hf_txn_read(hf_disk *disk, hf_txn **txn)
 {
     hf_env *e = disk->env;
-    int  err = hf_env_usable(e);
+    int err = hf_env_usable(e);
     if (err)
         return err;
     for (int i = 0; i < HF_ENV_POOLED; i++) {
@@ -313,9 +313,9 @@ static void read_end(hf_txn *txn)
     mdb_txn_reset(txn->mdb);
     for (int i = 0; i < HF_ENV_POOLED; i++) {
         hf_txn *none = NULL;
-        if (!atomic_load_explicit(&e->idle[i], memory_order_relaxed) &&
-            atomic_compare_exchange_strong_explicit(&e->idle[i], &none, txn, memory_order_release,
-                                                    memory_order_relaxed))
+        if (!atomic_load_explicit(&e->idle[i], memory_order_relaxed)
+            && atomic_compare_exchange_strong_explicit(&e->idle[i], &none, txn,
+                                                       memory_order_release, memory_order_relaxed))
             return;
     }
     mdb_txn_abort(txn->mdb);
@@ -350,11 +350,11 @@ static bool sync_failed(const hf_env *e)
 static bool lacks_room(const hf_txn *txn)
 {
     const hf_env *e = txn->env;
-    uint64_t   rows = txn->rows < 4096 ? txn->rows : 4096;
-    uint64_t   need = 2 * txn->bytes + (rows + 16) * e->page_size;
-    uint64_t   file = hf_env_file_bytes(e, NULL), most = hf_tail_file_max();
-    uint64_t   room = most > file ? most - file : 0;
-    uint64_t   left = hf_tail_disk_free(e->watch);
+    uint64_t rows = txn->rows < 4096 ? txn->rows : 4096;
+    uint64_t need = 2 * txn->bytes + (rows + 16) * e->page_size;
+    uint64_t file = hf_env_file_bytes(e, NULL), most = hf_tail_file_max();
+    uint64_t room = most > file ? most - file : 0;
+    uint64_t left = hf_tail_disk_free(e->watch);
     return (left < room ? left : room) < need;
 }
 
@@ -364,7 +364,7 @@ static bool lacks_room(const hf_txn *txn)
  * nothing counts, but a failed sync stops us all the same. */
 static int outcome(hf_txn *txn, int rc)
 {
-    hf_env     *e = txn->env;
+    hf_env *e = txn->env;
     MDB_txn *probe;
 
     if (rc == 0)
@@ -386,7 +386,7 @@ static int outcome(hf_txn *txn, int rc)
 int hf_txn_commit(hf_txn *txn)
 {
     hf_env *e = txn->env;
-    int  err = hf_env_usable(e);
+    int err = hf_env_usable(e);
     if (!err)
         err = txn->err;
     if (err || !txn->write) {
@@ -412,7 +412,7 @@ const char *hf_table_name(hf_table table)
 static int row_failed(hf_txn *txn, hf_table table, int rc)
 {
     hf_env *e = txn->env;
-    int  err;
+    int err;
 
     if (rc == MDB_NOTFOUND)
         return HF_ENOTFOUND;
@@ -427,8 +427,8 @@ static int row_failed(hf_txn *txn, hf_table table, int rc)
     else if (out_of_space(rc) || (rc == EIO && lacks_room(txn)))
         err = hf_error(HF_EFULL, "table %s of %s: %s", hf_table_name(table), e->path, reason(rc));
     else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL)
-        err = hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage", hf_table_name(table),
-                       e->path, reason(rc));
+        err = hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage",
+                       hf_table_name(table), e->path, reason(rc));
     else if (rc == MDB_BAD_TXN && txn->err)
         err = txn->err;
     else
@@ -458,7 +458,7 @@ static inline int count_row(hf_txn *txn, size_t bytes)
 int hf_txn_get(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes *value)
 {
     MDB_val k = to_val(key), v = { 0 };
-    int     rc = mdb_get(txn->mdb, txn->env->tables[table], &k, &v);
+    int rc = mdb_get(txn->mdb, txn->env->tables[table], &k, &v);
     if (rc)
         return row_failed(txn, table, rc);
     *value = to_bytes(v);
@@ -468,7 +468,7 @@ int hf_txn_get(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes *value)
 int hf_txn_put(hf_txn *txn, hf_table table, hf_bytes key, hf_bytes value)
 {
     MDB_val k = to_val(key), v = to_val(value);
-    int     rc = mdb_put(txn->mdb, txn->env->tables[table], &k, &v, 0);
+    int rc = mdb_put(txn->mdb, txn->env->tables[table], &k, &v, 0);
     return rc ? row_failed(txn, table, rc) : count_row(txn, key.len + value.len);
 }
 
@@ -485,7 +485,7 @@ int hf_txn_append(hf_txn *txn, hf_table table, hf_bytes key, size_t len, void **
 int hf_txn_del(hf_txn *txn, hf_table table, hf_bytes key)
 {
     MDB_val k = to_val(key);
-    int     rc = mdb_del(txn->mdb, txn->env->tables[table], &k, NULL);
+    int rc = mdb_del(txn->mdb, txn->env->tables[table], &k, NULL);
     return rc ? row_failed(txn, table, rc) : count_row(txn, key.len);
 }
 
@@ -497,7 +497,7 @@ uint64_t hf_txn_moment(const hf_txn *txn)
 int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes)
 {
     MDB_stat stat;
-    int      rc = mdb_stat(txn->mdb, txn->env->tables[table], &stat);
+    int rc = mdb_stat(txn->mdb, txn->env->tables[table], &stat);
     if (rc)
         return row_failed(txn, table, rc);
     *rows = stat.ms_entries;
@@ -536,7 +536,7 @@ static inline int cursor_go(hf_cursor *cursor, MDB_cursor_op op, MDB_val *k, hf_
                             hf_bytes *value)
 {
     MDB_val v = { 0 }; /* a damaged page may answer without one */
-    int     rc = mdb_cursor_get(cursor->mdb, k, &v, op);
+    int rc = mdb_cursor_get(cursor->mdb, k, &v, op);
     cursor->stands = rc == 0;
     if (rc)
         return row_failed(cursor->txn, cursor->table, rc);
@@ -582,7 +582,7 @@ int hf_cursor_last(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
 int hf_cursor_put(hf_cursor *cursor, hf_bytes key, hf_bytes value)
 {
     MDB_val k = to_val(key), v = to_val(value);
-    int     rc = mdb_cursor_put(cursor->mdb, &k, &v, 0);
+    int rc = mdb_cursor_put(cursor->mdb, &k, &v, 0);
     cursor->stands = rc == 0;
     return rc ? row_failed(cursor->txn, cursor->table, rc)
               : count_row(cursor->txn, key.len + value.len);

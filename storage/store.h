@@ -142,7 +142,8 @@ static inline int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows)
  * transaction. */
 int  hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor);
 void hf_cursor_close(hf_cursor *cursor);
-int  hf_cursor_seek(hf_cursor *cursor, hf_bytes key, hf_bytes *found, hf_bytes *value); /* first >= key */
+/* first >= key */
+int  hf_cursor_seek(hf_cursor *cursor, hf_bytes key, hf_bytes *found, hf_bytes *value);
 int  hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
 int  hf_cursor_prev(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
 int  hf_cursor_first(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);

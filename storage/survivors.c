@@ -46,7 +46,8 @@ static int note_type(collector *c, const char *to, size_t to_len, uint32_t *type
     if (s->type_count == HF_SURVIVOR_TYPES)
         return hf_error(HF_ECORRUPT, "more than %d actor types", HF_SURVIVOR_TYPES);
     if ((s->type_count & (s->type_count - 1)) == 0) {
-        void *types = hf_mem_grow(s->types, (s->type_count ? s->type_count * 2 : 1) * sizeof *s->types);
+        void *types = hf_mem_grow(s->types,
+                                  (s->type_count ? s->type_count * 2 : 1) * sizeof *s->types);
         if (!types)
             return hf_error(HF_ENOMEM, "actor types");
         s->types = types;

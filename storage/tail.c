@@ -61,7 +61,7 @@ uint64_t hf_tail_file_max(void)
 int hf_tail_file(const char *path, uint64_t size)
 {
     struct stat st;
-    int         failed = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int failed = 0, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0 || fstat(fd, &st))
         failed = errno;

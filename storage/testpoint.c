@@ -34,11 +34,11 @@ static void read_kill_at(void)
 {
     const char *text = getenv("HF_KILL_AT");
     const char *colon = text ? strrchr(text, ':') : NULL;
-    char       *end = NULL;
+    char *end = NULL;
 
     if (!text || !*text)
         return;
-    long   after = colon ? strtol(colon + 1, &end, 10) : 0;
+    long after = colon ? strtol(colon + 1, &end, 10) : 0;
     size_t len = colon ? (size_t)(colon - text) : 0;
     if (after < 1 || *end || len == 0 || len >= sizeof kill_name) {
         fprintf(stderr, "holdfast: HF_KILL_AT=%s is not name:n\n", text);

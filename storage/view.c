@@ -182,7 +182,8 @@ static int take_message(void *user, hf_bytes key, hf_bytes payload)
     hf_entry e;
     const uint8_t *bytes = payload.data;
     /* Another actor whose key begins alike has the same 64-bit hash: pass over. */
-    if (key.len < 8 || memcmp(key.data, w->actor.bytes, w->actor.len < key.len ? w->actor.len : key.len))
+    if (key.len < 8
+        || memcmp(key.data, w->actor.bytes, w->actor.len < key.len ? w->actor.len : key.len))
         return STOP;
     uint64_t place = hf_get64_key((const uint8_t *)key.data + key.len - 8);
     if (key.len != w->actor.len + 8 || place <= w->after)

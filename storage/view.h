@@ -29,7 +29,8 @@ int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payloa
 /* The waiting messages of an actor, in the order they will be handled, with a
  * place above `after`. */
 typedef int (*hf_entry_fn)(void *user, const hf_entry *message);
-int hf_view_inbox(hf_view_of *view, const char *actor, uint64_t after, hf_entry_fn each, void *user);
+int hf_view_inbox(hf_view_of *view, const char *actor, uint64_t after, hf_entry_fn each,
+                  void *user);
 
 /* Its state, and the position of its SAVE; HF_ENOTFOUND when it has none. hf_view_form:
  * the version of its form, too. */

@@ -206,8 +206,8 @@ static int count_waiting(void *user, hf_bytes row)
 {
     backlog *b = user;
     hf_bytes type = cli_field_text(row, "type");
-    uint64_t waiting = cli_field_uint(row, "waiting") + cli_field_uint(row, "retrying") +
-                       cli_field_uint(row, "delayed") + cli_field_uint(row, "dead");
+    uint64_t waiting = cli_field_uint(row, "waiting") + cli_field_uint(row, "retrying")
+                       + cli_field_uint(row, "delayed") + cli_field_uint(row, "dead");
     if (type.len == 1 && *(const char *)type.data == 'c')
         b->crowd += waiting;
     else

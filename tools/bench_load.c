@@ -171,8 +171,8 @@ static int measure(bench_load *load)
 static int run_senders(bench_load *load, load_sender *senders)
 {
     uint32_t started = 0;
-    while (started < load->run->threads &&
-           pthread_create(&senders[started].thread, NULL, sender_thread, &senders[started]) == 0)
+    while (started < load->run->threads
+           && pthread_create(&senders[started].thread, NULL, sender_thread, &senders[started]) == 0)
         started++;
     int err = started == load->run->threads ? measure(load) : HF_ENOMEM;
     atomic_store(&load->stop, true);

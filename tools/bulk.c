@@ -2,8 +2,9 @@
  *
  * Happy path: the ids are given or gathered with --where, the user sees how
  * many and the first three and says yes, then batches go out no faster than
- * --rate, with a line on a terminal that says how far it is; each is on disk before the next. Ctrl-C or a failure in the middle
- * says how far it came; what was changed already is unchanged the next time.
+ * --rate, with a line on a terminal that says how far it is; each is on disk before the next.
+ * Ctrl-C or a failure in the middle says how far it came; what was changed already is unchanged the
+ * next time.
  *
  * None there: exit code 3; some missing: 7. One thread. */
 #include "tools/bulk.h"

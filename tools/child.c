@@ -57,7 +57,7 @@ static int read_all(int fd, void *data, size_t len)
 
 static int send_row(void *user, hf_bytes row)
 {
-    int      fd = *(int *)user;
+    int fd = *(int *)user;
     uint32_t len = (uint32_t)row.len;
     if (row.len > ROW_MAX)
         return HF_ETOOBIG;
@@ -67,7 +67,7 @@ static int send_row(void *user, hf_bytes row)
 _Noreturn static void be_child(cli_child_work work, void *user, int fd)
 {
     child_last last = { 0 };
-    uint32_t   mark = LAST_FRAME;
+    uint32_t mark = LAST_FRAME;
     last.err = work(user, send_row, &fd);
     (void)snprintf(last.detail, sizeof last.detail, "%s", hf_detail());
     bool told = write_all(fd, &mark, sizeof mark) && write_all(fd, &last, sizeof last);
@@ -77,12 +77,12 @@ _Noreturn static void be_child(cli_child_work work, void *user, int fd)
 /* Rows until the last frame; *over: it came. */
 static int receive(int fd, hf_row_fn each, void *to, cli_child_end *end, bool *over)
 {
-    char  *row = NULL;
+    char *row = NULL;
     size_t room = 0;
-    int    err = HF_OK;
+    int err = HF_OK;
     *over = false;
     while (!err) {
-        uint32_t   len;
+        uint32_t len;
         child_last last;
         if (read_all(fd, &len, sizeof len) != 1)
             break;
@@ -114,7 +114,7 @@ static int receive(int fd, hf_row_fn each, void *to, cli_child_end *end, bool *o
 
 int cli_child_run(cli_child_work work, void *user, hf_row_fn each, void *to, cli_child_end *end)
 {
-    int  pipes[2], status = 0;
+    int pipes[2], status = 0;
     bool over;
     *end = (cli_child_end){ .err = HF_EIO };
     (void)fflush(NULL);

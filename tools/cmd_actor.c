@@ -105,8 +105,9 @@ static void print_why(const cli_context *context, hf_bytes row)
 {
     hf_bytes why = cli_field_text(row, "why");
     size_t count = sizeof sentences / sizeof *sentences, i = 0;
-    while (i < count && (strlen(sentences[i].why) != why.len ||
-                         memcmp(sentences[i].why, why.data, why.len) != 0))
+    while (i < count
+           && (strlen(sentences[i].why) != why.len
+               || memcmp(sentences[i].why, why.data, why.len) != 0))
         i++;
     cli_buffer line = { 0 };
     if (i == count)
@@ -135,14 +136,19 @@ static void say_next(const cli_context *context, hf_bytes row)
         cli_say(output, "`holdfast show ID` tells why it died; once that is mended "
                         "`holdfast requeue ID` sends it again.");
     else if (strcmp(word, "retry") == 0)
-        cli_say(output, "`holdfast show %llu` tells all of it, `holdfast requeue %llu` tries it now.",
-                id, id);
+        cli_say(output,
+                "`holdfast show %llu` tells all of it, `holdfast requeue %llu` tries it now.", id,
+                id);
     else if (strcmp(word, "running") == 0 || strcmp(word, "stuck") == 0)
-        cli_say(output, "`holdfast show %llu` tells how far it is, `holdfast cancel %llu` asks it to "
-                        "stop.", id, id);
+        cli_say(output,
+                "`holdfast show %llu` tells how far it is, `holdfast cancel %llu` asks it to "
+                "stop.",
+                id, id);
     else if (strcmp(word, "breaker") == 0)
-        cli_say(output, "`holdfast ls errors` says what fails; `holdfast resume " HF_FMT "` closes the "
-                        "breaker.", HF_ARG(type));
+        cli_say(output,
+                "`holdfast ls errors` says what fails; `holdfast resume " HF_FMT "` closes the "
+                "breaker.",
+                HF_ARG(type));
 }
 
 static void print_actor(cli_context *context, hf_bytes row)

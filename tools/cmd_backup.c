@@ -11,9 +11,9 @@
 int cmd_backup(cli_context *context)
 {
     const char *file = context->args.operands[0];
-    cli_howfar  h = { .context = context, .verb = "backup" };
-    int         code = cli_store_path(context);
-    bool        to_stdout = strcmp(file, "-") == 0;
+    cli_howfar h = { .context = context, .verb = "backup" };
+    int code = cli_store_path(context);
+    bool to_stdout = strcmp(file, "-") == 0;
     if (code != CLI_OK)
         return code;
     if (to_stdout && isatty(STDOUT_FILENO) == 1) {

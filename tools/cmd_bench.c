@@ -295,8 +295,9 @@ int cmd_bench(cli_context *context)
     while (which < count && strcmp(benches[which].name, name) != 0)
         which++;
     if (which == count) {
-        cli_complain("no bench is called '%s'; there are tell, state, wait, open, memory, crowd, alarms, peek, disk",
-                     name);
+        cli_complain(
+            "no bench is called '%s'; there are tell, state, wait, open, memory, crowd, alarms, peek, disk",
+            name);
         return CLI_USAGE;
     }
     bench *run = cli_alloc(sizeof *run);

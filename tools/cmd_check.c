@@ -124,8 +124,10 @@ static void print_line(checkup *c, hf_bytes row, uint64_t age, const uint64_t li
     cli_buffer_add(&line, c->why.data, c->why.len);
     cli_buffer_format(&line, " | age=%llu.%03llus;%llu.%03llu;%llu.%03llu;0",
                       (unsigned long long)(age / 1000), (unsigned long long)(age % 1000),
-                      (unsigned long long)(limits[0] / 1000), (unsigned long long)(limits[0] % 1000),
-                      (unsigned long long)(limits[1] / 1000), (unsigned long long)(limits[1] % 1000));
+                      (unsigned long long)(limits[0] / 1000),
+                      (unsigned long long)(limits[0] % 1000),
+                      (unsigned long long)(limits[1] / 1000),
+                      (unsigned long long)(limits[1] % 1000));
     cli_buffer_format(&line, " dead=%llu;;", (unsigned long long)c->dead);
     if (crit_dead != NULL)
         cli_buffer_format(&line, "%llu", (unsigned long long)*crit_dead);

@@ -6,8 +6,8 @@
 int cmd_compact(cli_context *context)
 {
     const char *to = cli_text(&context->args, OPT_TO, NULL);
-    cli_howfar  h = { .context = context, .verb = "compact" };
-    int         code = cli_store_path(context);
+    cli_howfar h = { .context = context, .verb = "compact" };
+    int code = cli_store_path(context);
     if (code != CLI_OK)
         return code;
     code = cli_howfar_end(&h, hf_compact(context->path, to, cli_howfar_row, &h));

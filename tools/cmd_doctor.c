@@ -42,9 +42,9 @@ void doctor_find(doctor *d, const char *check, doctor_level level, const char *f
 const char *doctor_bytes(uint64_t bytes)
 {
     static char texts[4][40];
-    static int  turn;
-    cli_buffer  row = { 0 }, cell = { 0 };
-    char       *text = texts[turn++ % 4];
+    static int turn;
+    cli_buffer row = { 0 }, cell = { 0 };
+    char *text = texts[turn++ % 4];
     cli_pack_map(&row, 1);
     cli_pack_text(&row, "n");
     cli_pack_uint(&row, bytes);
@@ -88,8 +88,9 @@ static void look_at_engine(doctor *d, hf_bytes row)
 static void look_at_versions(doctor *d, hf_bytes row)
 {
     hf_bytes version = cli_field_text(row, "version");
-    bool same = version.len == 0 || (version.len == strlen(hf_version()) &&
-                                     memcmp(version.data, hf_version(), version.len) == 0);
+    bool same = version.len == 0
+                || (version.len == strlen(hf_version())
+                    && memcmp(version.data, hf_version(), version.len) == 0);
     if (same)
         doctor_find(d, "versions", DOCTOR_OK, "holdfast %s, store format %llu, " HF_FMT ".",
                     hf_version(), (unsigned long long)cli_field_uint(row, "format"),
@@ -111,8 +112,8 @@ static void look_at_room(doctor *d, hf_bytes row)
                     "The store is full, turns that send wait: make room on the disk, or open "
                     "it with a larger store_max.");
     else if (!lives)
-        doctor_find(d, "headroom", DOCTOR_OK, "%s are free in the file; the next engine sees to more.",
-                    doctor_bytes(spare));
+        doctor_find(d, "headroom", DOCTOR_OK,
+                    "%s are free in the file; the next engine sees to more.", doctor_bytes(spare));
     else if (spare + tail < want)
         doctor_find(d, "headroom", DOCTOR_WARN,
                     "Only %s are sure, %s should be: the disk is nearly full, make room.",
@@ -132,15 +133,15 @@ static void look_at_limits(doctor *d, hf_bytes row)
     struct rlimit limit;
     uint64_t map = cli_field_uint(row, "map_bytes");
     bool found = false;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < map) {
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
+        && limit.rlim_cur < map) {
         found = true;
         doctor_find(d, "limits", DOCTOR_WARN,
                     "Files may grow to %s here (ulimit -f), the store to %s: raise it.",
                     doctor_bytes(limit.rlim_cur), doctor_bytes(map));
     }
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < map + (UINT64_C(1) << 30)) {
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
+        && limit.rlim_cur < map + (UINT64_C(1) << 30)) {
         found = true;
         doctor_find(d, "limits", DOCTOR_WARN,
                     "A process may map %s here (ulimit -v), the store needs %s: raise it.",
@@ -210,7 +211,8 @@ static void look_at_messages(doctor *d)
         uint64_t    count;
     } all[] = {
         { "dead", "holdfast ls errors says why, requeue or purge them", s.dead },
-        { "held", "holdfast ls says which types: one is not defined, or its breaker is open", s.held },
+        { "held", "holdfast ls says which types: one is not defined, or its breaker is open",
+          s.held },
         { "paused", "holdfast ls says since when, holdfast resume lets them go on", s.paused },
         { "stuck", "turns run longer than stuck_ms; holdfast actor says since when", s.stuck },
     };

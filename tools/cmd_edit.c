@@ -231,7 +231,8 @@ static int edit_named(edit_run *run)
         uint64_t seen = run->seen;
         cli_buffer_text(&where, "id in (");
         for (size_t i = 0; i < most; i++)
-            cli_buffer_format(&where, "%s%llu", i ? "," : "", (unsigned long long)run->named[at + i]);
+            cli_buffer_format(&where, "%s%llu", i ? "," : "",
+                              (unsigned long long)run->named[at + i]);
         cli_buffer_text(&where, ")");
         cli_buffer_byte(&where, 0);
         code = edit_where(run, (const char *)where.data);

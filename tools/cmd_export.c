@@ -88,7 +88,8 @@ static int write_header(export_run *run, const char *where)
     int code = cli_ask(run->context, "stats", hf_view(NULL, 0), &stats);
     (void)cli_time_iso(now, cli_now_ms());
     if (code == CLI_OK) {
-        cli_buffer_format(&run->line, "{\"holdfast_export\":1,\"store\":\"" HF_FMT "\",\"at\":\"%s\"",
+        cli_buffer_format(&run->line,
+                          "{\"holdfast_export\":1,\"store\":\"" HF_FMT "\",\"at\":\"%s\"",
                           HF_ARG(cli_field_text(cli_buffer_bytes(&stats), "uuid")), now);
         if (where != NULL) {
             cli_buffer_text(&run->line, ",\"where\":");

@@ -31,8 +31,8 @@ static int pick(find_walk *walk, const char *fields)
 {
     while (*fields != 0) {
         size_t len = strcspn(fields, ","), i = 0;
-        while (i < COLUMNS &&
-               (strlen(all[i].field) != len || strncmp(all[i].field, fields, len) != 0))
+        while (i < COLUMNS
+               && (strlen(all[i].field) != len || strncmp(all[i].field, fields, len) != 0))
             i++;
         if (i == COLUMNS || walk->count == COLUMNS) {
             cli_complain("--fields: no field is called '%.*s'; `holdfast find --help` lists them",
@@ -61,8 +61,8 @@ static hf_bytes narrow(find_walk *walk, hf_bytes row)
             if (!cli_next(&rest, &key) || !cli_next(&rest, &value))
                 break;
             size_t len = strlen(walk->columns[i].field);
-            if (key.kind != CLI_STR || key.bytes.len != len ||
-                memcmp(key.bytes.data, walk->columns[i].field, len) != 0)
+            if (key.kind != CLI_STR || key.bytes.len != len
+                || memcmp(key.bytes.data, walk->columns[i].field, len) != 0)
                 continue;
             cli_buffer_add(&pairs, from.data, from.len - rest.len);
             count++;
@@ -109,7 +109,8 @@ static int find(find_walk *walk, cli_selection *selection)
     cli_say(output, "%llu found, %llu scanned%s.", (unsigned long long)selection->told,
             (unsigned long long)selection->scanned, code == CLI_INTERRUPTED ? ", interrupted" : "");
     if (code == CLI_OK && selection->more)
-        cli_say(output, "There are more: --after %llu goes on.", (unsigned long long)selection->after);
+        cli_say(output, "There are more: --after %llu goes on.",
+                (unsigned long long)selection->after);
     return code == CLI_OK && selection->told == 0 ? CLI_NOT_FOUND : code;
 }
 

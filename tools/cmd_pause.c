@@ -16,7 +16,8 @@ int cmd_pause(cli_context *context)
 {
     const char *what;
     cli_buffer row = { 0 };
-    int code = cli_standstill(context, "pause", fields, sizeof fields / sizeof *fields, &what, &row);
+    int code = cli_standstill(context, "pause", fields, sizeof fields / sizeof *fields, &what,
+                              &row);
     if (what && *what == 0)
         cli_say(&context->output, "Everything is paused. `holdfast resume --all` lets it go on.");
     cli_buffer_free(&row);

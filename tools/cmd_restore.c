@@ -6,7 +6,7 @@
 int cmd_restore(cli_context *context)
 {
     const char *to = cli_text(&context->args, OPT_TO, NULL);
-    cli_howfar  h = { .context = context, .verb = "restore" };
+    cli_howfar h = { .context = context, .verb = "restore" };
     if (to == NULL) {
         cli_complain("restore: where to? Name a directory that is not there yet with --to DIR");
         return CLI_USAGE;

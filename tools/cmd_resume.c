@@ -17,7 +17,8 @@ int cmd_resume(cli_context *context)
 {
     const char *what;
     cli_buffer row = { 0 };
-    int code = cli_standstill(context, "resume", fields, sizeof fields / sizeof *fields, &what, &row);
+    int code = cli_standstill(context, "resume", fields, sizeof fields / sizeof *fields, &what,
+                              &row);
     if (what && !cli_field_bool(cli_buffer_bytes(&row), "paused")) {
         cli_complain("%s was not paused", *what != 0 ? what : "everything together");
         code = CLI_NOT_FOUND;

@@ -36,11 +36,15 @@ static void say_what_to_do(const cli_howfar *h, const char *to)
                 "holdfast requeue -d %s --where 'error ~ \"possibly delivered\"' has them handled, "
                 "holdfast purge removes them.", sum_of(h, "doubtful"), to);
     if (sum_of(h, "uncertain"))
-        cli_say(out, "Of %llu messages that wait some may have been handled: lost records of the log "
-                "may have said so.", sum_of(h, "uncertain"));
+        cli_say(out,
+                "Of %llu messages that wait some may have been handled: lost records of the log "
+                "may have said so.",
+                sum_of(h, "uncertain"));
     if (sum_of(h, "paused"))
-        cli_say(out, "What has lost something is paused: holdfast ls -d %s shows it, holdfast resume "
-                "lets it go on.", to);
+        cli_say(out,
+                "What has lost something is paused: holdfast ls -d %s shows it, holdfast resume "
+                "lets it go on.",
+                to);
 }
 
 static int verdict(cli_howfar *h, const char *to)
@@ -60,8 +64,8 @@ static int verdict(cli_howfar *h, const char *to)
 int cmd_salvage(cli_context *context)
 {
     const char *to = cli_text(&context->args, OPT_TO, NULL);
-    cli_howfar  h = { .context = context, .verb = "salvage" };
-    int         code = cli_store_path(context);
+    cli_howfar h = { .context = context, .verb = "salvage" };
+    int code = cli_store_path(context);
     if (code != CLI_OK)
         return code;
     if (to == NULL) {

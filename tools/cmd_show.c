@@ -92,8 +92,10 @@ static void say_next(const cli_context *context, hf_bytes row, unsigned long lon
                         "`holdfast edit %llu` gives it another body, `holdfast purge %llu` ends it.",
                 id, id, id);
     else if (strcmp(word, "retrying") == 0)
-        cli_say(output, "`holdfast requeue %llu` tries it now, `holdfast edit %llu` gives it another "
-                        "body, `holdfast cancel %llu` makes it dead.", id, id, id);
+        cli_say(output,
+                "`holdfast requeue %llu` tries it now, `holdfast edit %llu` gives it another "
+                "body, `holdfast cancel %llu` makes it dead.",
+                id, id, id);
     else if (strcmp(word, "running") == 0)
         cli_say(output, "`holdfast cancel %llu` asks it to stop.", id);
     else if (strcmp(word, "done") != 0)

@@ -220,9 +220,10 @@ static int follow(tail_walk *walk)
     const cli_output *output = &walk->context->output;
     if (walk->lived || walk->told > 0 || !walk->answered)
         return CLI_OK;
-    cli_say(output, walk->context->args.set[OPT_AFTER]
-                        ? "No engine has the store, and its log tells of nothing that matches."
-                        : "No engine has the store. --after 0 prints all that its log still tells.");
+    cli_say(output,
+            walk->context->args.set[OPT_AFTER]
+                ? "No engine has the store, and its log tells of nothing that matches."
+                : "No engine has the store. --after 0 prints all that its log still tells.");
     return CLI_NOT_FOUND;
 }
 

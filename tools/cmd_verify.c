@@ -42,20 +42,23 @@ static int verify_row(void *user, hf_bytes row)
 static int verify_verdict(const verify_run *run, const cli_child_end *end)
 {
     const cli_output *out = &run->context->output;
-    hf_bytes          sum = cli_buffer_bytes(&run->sum);
+    hf_bytes sum = cli_buffer_bytes(&run->sum);
     if (end->signal) {
         cli_complain("the checkup was ended by %s: the file is damaged where LMDB looks first",
                      strsignal(end->signal));
         return CLI_CORRUPT;
     }
     if (end->err && end->err != HF_ECORRUPT) {
-        cli_complain("%s%s%s", cli_detail_says_it(end->err, end->detail) ? "" : hf_strerror(end->err),
+        cli_complain("%s%s%s",
+                     cli_detail_says_it(end->err, end->detail) ? "" : hf_strerror(end->err),
                      cli_detail_says_it(end->err, end->detail) ? "" : ": ", end->detail);
         return cli_exit_code(end->err);
     }
     if (run->findings) {
-        cli_say(out, "%llu findings. Keep a copy of the store before you go on; holdfast restore makes "
-                "one from a backup.", (unsigned long long)run->findings);
+        cli_say(out,
+                "%llu findings. Keep a copy of the store before you go on; holdfast restore makes "
+                "one from a backup.",
+                (unsigned long long)run->findings);
         return CLI_CORRUPT;
     }
     if (end->err) {
@@ -70,8 +73,8 @@ static int verify_verdict(const verify_run *run, const cli_child_end *end)
 int cmd_verify(cli_context *context)
 {
     cli_child_end end;
-    verify_run    run = { .context = context };
-    int           code = cli_store_path(context);
+    verify_run run = { .context = context };
+    int code = cli_store_path(context);
     if (code != CLI_OK)
         return code;
     cli_list_begin(&context->output, "findings", verify_columns,

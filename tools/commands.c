@@ -53,7 +53,8 @@ const cli_option cli_options[OPTIONS] = {
     [OPT_INTERVAL] = { "interval", 0, CLI_DURATION, "TIME", "between two looks [1s]" },
     [OPT_OPENMETRICS] = { "openmetrics", 0, CLI_FLAG, NULL, "for a scraper: OpenMetrics text" },
     [OPT_WARN_AGE] = { "warn-age", 0, CLI_DURATION, "TIME", "of the oldest message: WARNING [5m]" },
-    [OPT_CRIT_AGE] = { "crit-age", 0, CLI_DURATION, "TIME", "of the oldest message: CRITICAL [1h]" },
+    [OPT_CRIT_AGE] = { "crit-age", 0, CLI_DURATION, "TIME",
+                       "of the oldest message: CRITICAL [1h]" },
     [OPT_CRIT_DEAD] = { "crit-dead", 0, CLI_NUMBER, "N", "so many dead: CRITICAL [never]" },
     [OPT_SHARDS] = { "shards", 0, CLI_NUMBER, "N", "shards of the engine [one a core]" },
 };
@@ -100,8 +101,9 @@ const cli_command cli_commands[] = {
     { .name = "alarms",
       .operands = "",
       .summary = "what is due when: alarms, schedules, delayed messages",
-      .more = "Soonest first. MISSED: how many ticks of a schedule are made up for. In --where, kind is\n"
-              "the name of an alarm or schedule.",
+      .more =
+          "Soonest first. MISSED: how many ticks of a schedule are made up for. In --where, kind is\n"
+          "the name of an alarm or schedule.",
       .examples = "holdfast alarms --limit 20\n"
                   "holdfast alarms --where 'type = order and due < 2026-02-01'\n"
                   "holdfast alarms --where 'actor = order/42' --json\n",
@@ -129,12 +131,13 @@ const cli_command cli_commands[] = {
     { .name = "tail",
       .operands = "",
       .summary = "follow messages as they come, finish, fail",
-      .more = "From now on, or from --after on: a message, or a position that tail said. Goes on until\n"
-              "Ctrl-C, --limit, or the reader of a pipe is gone; an engine that goes away is waited\n"
-              "for. Without an engine it prints what the log has, and ends.\n"
-              "In --where, status is what it became. What the log does not say of an event matches\n"
-              "nothing: attempts of what is done, strikes; and of a message sent so long ago that\n"
-              "the log has lost it, all but id, status and what the event itself tells.",
+      .more =
+          "From now on, or from --after on: a message, or a position that tail said. Goes on until\n"
+          "Ctrl-C, --limit, or the reader of a pipe is gone; an engine that goes away is waited\n"
+          "for. Without an engine it prints what the log has, and ends.\n"
+          "In --where, status is what it became. What the log does not say of an event matches\n"
+          "nothing: attempts of what is done, strikes; and of a message sent so long ago that\n"
+          "the log has lost it, all but id, status and what the event itself tells.",
       .examples = "holdfast tail -d /var/lib/shop\n"
                   "holdfast tail --where 'type = order and status in (retrying, dead)'\n"
                   "holdfast tail --after 4711 --limit 100 --ndjson\n",
@@ -145,8 +148,9 @@ const cli_command cli_commands[] = {
       .least = 1,
       .most = 2,
       .summary = "send a message",
-      .more = "BODY is JSON and stored as msgpack, or with --raw any bytes; `-` reads it from stdin.\n"
-              "{\"$bin\":\"base64\"} stands for binary. Prints the new id.",
+      .more =
+          "BODY is JSON and stored as msgpack, or with --raw any bytes; `-` reads it from stdin.\n"
+          "{\"$bin\":\"base64\"} stands for binary. Prints the new id.",
       .examples = "holdfast send order/42 '{\"qty\":1}' --kind place\n"
                   "holdfast send mail/7 - --raw < letter.txt\n"
                   "holdfast send order/42 --kind remind --in 5m --dedupe reminder-42\n",
@@ -157,32 +161,36 @@ const cli_command cli_commands[] = {
       .operands = "[ID ...]",
       .most = -1,
       .summary = "dead: back to the inbox; delayed or retrying: due now",
-      .more = "At its old place, with fresh tries. Each batch is on disk before the next begins, so\n"
-              "an interrupted run can be repeated.",
+      .more =
+          "At its old place, with fresh tries. Each batch is on disk before the next begins, so\n"
+          "an interrupted run can be repeated.",
       .examples = "holdfast requeue 4711\n"
                   "holdfast requeue --where 'status = dead and type = order' --dry-run\n"
                   "holdfast requeue --where 'status = dead' --rate 100/s --yes\n"
                   "holdfast requeue 4711 --to order/43 --in 10m\n",
-      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_KEEP_ATTEMPTS, OPT_IN, OPT_TO,
-                   OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
+      .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_KEEP_ATTEMPTS, OPT_IN, OPT_TO, OPT_REASON,
+                   OPT_DRY_RUN, OPT_YES, OPTIONS },
       .run = cmd_requeue },
     { .name = "purge",
       .operands = "[ID ...]",
       .most = -1,
       .summary = "dead: gone for ever",
-      .more = "The only command that destroys: it always asks, or wants --yes. Each batch is on disk\n"
-              "before the next begins, so an interrupted run can be repeated.",
-      .examples = "holdfast purge 4711\n"
-                  "holdfast purge --where 'status = dead and type = order' --dry-run\n"
-                  "holdfast purge --where 'status = dead' --limit 1000 --reason 'test data' --yes\n",
+      .more =
+          "The only command that destroys: it always asks, or wants --yes. Each batch is on disk\n"
+          "before the next begins, so an interrupted run can be repeated.",
+      .examples =
+          "holdfast purge 4711\n"
+          "holdfast purge --where 'status = dead and type = order' --dry-run\n"
+          "holdfast purge --where 'status = dead' --limit 1000 --reason 'test data' --yes\n",
       .options = { OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN, OPT_YES, OPTIONS },
       .run = cmd_purge },
     { .name = "cancel",
       .operands = "[ID ...]",
       .most = -1,
       .summary = "waiting: dead, `cancelled`; running: asked to stop",
-      .more = "Never begun afterwards; steps that were begun are undone first. Without an engine the\n"
-              "message is marked, and the next engine buries it when its turn comes.",
+      .more =
+          "Never begun afterwards; steps that were begun are undone first. Without an engine the\n"
+          "message is marked, and the next engine buries it when its turn comes.",
       .examples = "holdfast cancel 4711 --reason 'ordered twice'\n"
                   "holdfast cancel --where 'actor = mail/7 and status = retrying' --dry-run\n"
                   "holdfast cancel --where 'type = mail' --yes\n",
@@ -202,14 +210,16 @@ const cli_command cli_commands[] = {
       .operands = "[ID ...]",
       .most = -1,
       .summary = "another body for messages that wait or are dead",
-      .more = "PATH names a place in the body as in --where: total, items[0].sku. VAL is JSON, or a\n"
-              "word. --file brings the whole body (JSON, with --raw any bytes). The first body is kept\n"
-              "and shown by `show`. What runs is not edited: exit code 6.",
-      .examples = "holdfast edit 4711 --set total=100 --dry-run\n"
-                  "holdfast edit 4711 --file body.json --reason 'the price was wrong'\n"
-                  "holdfast edit --where 'status = dead and body.currency = DM' --set currency=EUR --yes\n",
-      .options = { OPT_SET, OPT_FILE, OPT_RAW, OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON, OPT_DRY_RUN,
-                   OPT_YES, OPTIONS },
+      .more =
+          "PATH names a place in the body as in --where: total, items[0].sku. VAL is JSON, or a\n"
+          "word. --file brings the whole body (JSON, with --raw any bytes). The first body is kept\n"
+          "and shown by `show`. What runs is not edited: exit code 6.",
+      .examples =
+          "holdfast edit 4711 --set total=100 --dry-run\n"
+          "holdfast edit 4711 --file body.json --reason 'the price was wrong'\n"
+          "holdfast edit --where 'status = dead and body.currency = DM' --set currency=EUR --yes\n",
+      .options = { OPT_SET, OPT_FILE, OPT_RAW, OPT_WHERE, OPT_LIMIT, OPT_RATE, OPT_REASON,
+                   OPT_DRY_RUN, OPT_YES, OPTIONS },
       .run = cmd_edit },
     { .name = "pause",
       .operands = "TYPE[/KEY] | --all",
@@ -232,8 +242,9 @@ const cli_command cli_commands[] = {
     { .name = "verify",
       .operands = "",
       .summary = "every checksum, every page and every rule of a store",
-      .more = "Reads the whole data file; a living engine is not disturbed. Each finding is a line;\n"
-              "exit code 5 if there is one. Nothing is changed.",
+      .more =
+          "Reads the whole data file; a living engine is not disturbed. Each finding is a line;\n"
+          "exit code 5 if there is one. Nothing is changed.",
       .examples = "holdfast verify -d /var/lib/shop\n"
                   "holdfast verify -d backup --json\n",
       .options = { OPTIONS },
@@ -241,8 +252,9 @@ const cli_command cli_commands[] = {
     { .name = "export",
       .operands = "",
       .summary = "messages with their bodies, as NDJSON",
-      .more = "A header line, a line a message, a line that counts them. -o writes a file that gets its\n"
-              "name when it is whole.",
+      .more =
+          "A header line, a line a message, a line that counts them. -o writes a file that gets its\n"
+          "name when it is whole.",
       .examples = "holdfast export --where 'status = dead' -o dead.ndjson\n"
                   "holdfast export --where 'type = order' > orders.ndjson\n",
       .options = { OPT_WHERE, OPT_LIMIT, OPT_OUTPUT, OPTIONS },
@@ -252,9 +264,10 @@ const cli_command cli_commands[] = {
       .least = 1,
       .most = 1,
       .summary = "what an export wrote comes in, with new ids",
-      .more = "Everything is checked before anything is written. Dead letters come in dead, delayed ones\n"
-              "delayed, tries and times with them. Interrupted, it can be repeated within a day: what\n"
-              "is there already does not come twice.",
+      .more =
+          "Everything is checked before anything is written. Dead letters come in dead, delayed ones\n"
+          "delayed, tries and times with them. Interrupted, it can be repeated within a day: what\n"
+          "is there already does not come twice.",
       .examples = "holdfast import dead.ndjson --dry-run\n"
                   "holdfast import orders.ndjson --limit 100\n",
       .options = { OPT_LIMIT, OPT_REASON, OPT_DRY_RUN, OPTIONS },
@@ -282,9 +295,10 @@ const cli_command cli_commands[] = {
     { .name = "salvage",
       .operands = "",
       .summary = "what is sound of a damaged store into a new one",
-      .more = "The old store is only read, and no engine may have it. Each finding is a line. What has\n"
-              "lost something is paused there, and messages that may have been handled are dead\n"
-              "letters, \"possibly delivered\". Exit code 7 if anything is missing or in doubt.",
+      .more =
+          "The old store is only read, and no engine may have it. Each finding is a line. What has\n"
+          "lost something is paused there, and messages that may have been handled are dead\n"
+          "letters, \"possibly delivered\". Exit code 7 if anything is missing or in doubt.",
       .examples = "holdfast salvage -d /var/lib/shop --to /var/lib/shop.new\n"
                   "holdfast salvage -d /var/lib/shop --to /mnt/shop --json >report.json\n",
       .options = { OPT_TO, OPTIONS },
@@ -292,8 +306,9 @@ const cli_command cli_commands[] = {
     { .name = "compact",
       .operands = "",
       .summary = "give freed pages back to the file system",
-      .more = "No engine may have the store. It is written anew beside itself and exchanged in one\n"
-              "step; with --to it goes to another disk, and the old one stays as it is.",
+      .more =
+          "No engine may have the store. It is written anew beside itself and exchanged in one\n"
+          "step; with --to it goes to another disk, and the old one stays as it is.",
       .examples = "holdfast compact -d /var/lib/shop\n"
                   "holdfast compact -d /var/lib/shop --to /mnt/larger/shop\n",
       .options = { OPT_TO, OPTIONS },
@@ -301,9 +316,10 @@ const cli_command cli_commands[] = {
     { .name = "doctor",
       .operands = "",
       .summary = "what could go wrong with a store, and what to do about it",
-      .more = "Disk, file system, rights, room, sync, clock, versions, readers, the last stop, dead\n"
-              "and held messages: each is ok, warn or bad. Exit code 1 if one is bad. Works with\n"
-              "and without an engine.",
+      .more =
+          "Disk, file system, rights, room, sync, clock, versions, readers, the last stop, dead\n"
+          "and held messages: each is ok, warn or bad. Exit code 1 if one is bad. Works with\n"
+          "and without an engine.",
       .examples = "holdfast doctor -d /var/lib/shop\n"
                   "holdfast doctor --json\n",
       .options = { OPTIONS },
@@ -324,8 +340,9 @@ const cli_command cli_commands[] = {
       .least = 1,
       .most = 1,
       .summary = "the published numbers, on your machine",
-      .more = "Makes a store of its own (in the current directory, or --store DIR), measures, checks\n"
-              "the sums after a reopen, and removes it. docs/bench.md says what each figure means.",
+      .more =
+          "Makes a store of its own (in the current directory, or --store DIR), measures, checks\n"
+          "the sums after a reopen, and removes it. docs/bench.md says what each figure means.",
       .examples = "holdfast bench tell\n"
                   "holdfast bench state --actors 1000000 --state 64 --json\n"
                   "holdfast bench wait --threads 64\n"

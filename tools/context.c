@@ -65,7 +65,8 @@ int cli_store_failed(const cli_context *context, int err)
     if (err == HF_EBUSY)
         cli_say(&context->output, "Try again, or wait longer with --wait 30s.");
     if (err == HF_ECORRUPT)
-        cli_say(&context->output, "Nothing was changed. Keep a copy of the store before you go on.");
+        cli_say(&context->output,
+                "Nothing was changed. Keep a copy of the store before you go on.");
     if (err == HF_EUNKNOWN)
         cli_say(&context->output, "Look before you repeat it: it may have been done.");
     return cli_exit_code(err);

@@ -42,7 +42,8 @@ typedef struct cli_arguments {
     uint32_t   count;
     cli_buffer whole;
 } cli_arguments;
-void     cli_argument_text(cli_arguments *arguments, const char *name, const char *text); /* NULL: not put in */
+/* NULL: not put in */
+void     cli_argument_text(cli_arguments *arguments, const char *name, const char *text);
 void     cli_argument_uint(cli_arguments *arguments, const char *name, uint64_t number);
 void     cli_argument_bool(cli_arguments *arguments, const char *name, bool value);
 hf_bytes cli_arguments_whole(cli_arguments *arguments); /* lives until free */

@@ -29,7 +29,8 @@ void doctor_permissions(doctor *d)
     const char *store = d->context->path;
     path_of(d, "data.mdb", path);
     if (stat(store, &about) != 0) {
-        doctor_find(d, "permissions", DOCTOR_BAD, "%s can't be looked at: %s.", store, strerror(errno));
+        doctor_find(d, "permissions", DOCTOR_BAD, "%s can't be looked at: %s.", store,
+                    strerror(errno));
         return;
     }
     const struct passwd *owner = getpwuid(about.st_uid);
@@ -59,7 +60,8 @@ static const struct {
     { 0xfe534d42, "smb", "locks and memory maps do not hold over a network: use a local disk" },
     { 0x01021997, "9p", "locks and memory maps do not hold over a network: use a local disk" },
     { 0x65735546, "fuse", "a sync is only as good as the program behind it: use a local disk" },
-    { 0x9123683e, "btrfs", "every write goes elsewhere: chattr +C on an empty directory, then compact --to it" },
+    { 0x9123683e, "btrfs",
+      "every write goes elsewhere: chattr +C on an empty directory, then compact --to it" },
     { 0xef53, "ext4", NULL },
     { 0x58465342, "xfs", NULL },
     { 0x2fc12fc1, "zfs", NULL },
@@ -74,7 +76,7 @@ void doctor_file_system(doctor *d)
         return;
     }
     uint64_t magic = (uint64_t)about.f_type & 0xffffffff;
-    size_t   kind = 0, count = sizeof kinds / sizeof *kinds;
+    size_t kind = 0, count = sizeof kinds / sizeof *kinds;
     while (kind < count && kinds[kind].magic != magic)
         kind++;
     if (kind == count)
@@ -119,12 +121,12 @@ static int open_probe(const doctor *d)
 void doctor_sync(doctor *d)
 {
     uint64_t times[PROBES];
-    uint8_t  bytes[PROBE_BYTES] = { 1 };
-    int      fd = open_probe(d);
+    uint8_t bytes[PROBE_BYTES] = { 1 };
+    int fd = open_probe(d);
     for (int i = 0; fd >= 0 && i < PROBES; i++) {
         uint64_t began = cli_now_ns();
-        if (pwrite(fd, bytes, sizeof bytes, (off_t)i * PROBE_BYTES) != PROBE_BYTES ||
-            fdatasync(fd) != 0) {
+        if (pwrite(fd, bytes, sizeof bytes, (off_t)i * PROBE_BYTES) != PROBE_BYTES
+            || fdatasync(fd) != 0) {
             (void)close(fd);
             fd = -1;
         }

@@ -15,9 +15,9 @@ static void add_size(cli_buffer *to, hf_bytes row, const char *field)
 const char *cli_howfar_bytes(hf_bytes row, const char *field)
 {
     static char text[4][40];
-    static int  turn;
-    cli_buffer  made = { 0 };
-    char       *at = text[turn++ % 4];
+    static int turn;
+    cli_buffer made = { 0 };
+    char *at = text[turn++ % 4];
     add_size(&made, row, field);
     (void)snprintf(at, sizeof text[0], "%.*s", (int)made.len, (const char *)made.data);
     cli_buffer_free(&made);

@@ -89,8 +89,8 @@ static bool read_point(json_reader *in, cli_buffer *to)
     in->at += 4;
     uint32_t point = (uint32_t)unit;
     if (unit >= 0xd800 && unit < 0xdc00) {
-        bool pair = in->len - in->at >= 6 && in->text[in->at] == '\\' &&
-                    in->text[in->at + 1] == 'u';
+        bool pair = in->len - in->at >= 6 && in->text[in->at] == '\\'
+                    && in->text[in->at + 1] == 'u';
         int32_t low = pair ? unit_at(in, in->at + 2) : -1;
         if (low < 0xdc00 || low > 0xdfff)
             return wrong(in, in->at, "the second half of a surrogate pair is missing");
@@ -257,8 +257,8 @@ static bool unwrap_ext(cli_buffer *out, const cli_value *list)
 {
     cli_value type, data;
     hf_bytes rest = list->bytes;
-    if (list->kind != CLI_ARRAY || list->number != 2 || !cli_next(&rest, &type) ||
-        !cli_next(&rest, &data))
+    if (list->kind != CLI_ARRAY || list->number != 2 || !cli_next(&rest, &type)
+        || !cli_next(&rest, &data))
         return false;
     bool fits = type.kind == CLI_UINT ? type.number <= INT8_MAX
                                       : type.kind == CLI_INT && type.integer >= INT8_MIN;
@@ -439,13 +439,13 @@ static bool read_raw(json_reader *in, cli_buffer *out, bool *raw)
     *raw = false;
     if (peek(in) == '{') {
         in->at++;
-        *raw = peek(in) == '"' && read_string(in, &key) &&
-               ((key.len == 5 && memcmp(key.data, "$text", 5) == 0) ||
-                (key.len == 4 && memcmp(key.data, "$hex", 4) == 0));
+        *raw = peek(in) == '"' && read_string(in, &key)
+               && ((key.len == 5 && memcmp(key.data, "$text", 5) == 0)
+                   || (key.len == 4 && memcmp(key.data, "$hex", 4) == 0));
     }
     if (*raw) {
-        fine = peek(in) == ':' && (in->at++, peek(in) == '"') && read_string(in, &value) &&
-               peek(in) == '}' && (in->at++, peek(in) == 0) && in->at == in->len;
+        fine = peek(in) == ':' && (in->at++, peek(in) == '"') && read_string(in, &value)
+               && peek(in) == '}' && (in->at++, peek(in) == 0) && in->at == in->len;
         if (fine && key.len == 5)
             cli_buffer_add(out, value.data, value.len);
         else if (fine)

@@ -41,8 +41,8 @@ static size_t distance(const char *a, const char *b)
                 best = last[j] + 1;
             if (now[j - 1] + 1 < best)
                 best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]
+                && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             now[j] = best;
         }
@@ -118,15 +118,15 @@ static int take_value(cli_args *args, cli_option_id id, const char *value)
         fine = to_number(value, number, &end) && *end == 0;
         break;
     case CLI_PER_SECOND:
-        fine = to_number(value, number, &end) && (*end == 0 || strcmp(end, "/s") == 0) &&
-               *number > 0;
+        fine = to_number(value, number, &end) && (*end == 0 || strcmp(end, "/s") == 0)
+               && *number > 0;
         break;
     case CLI_DURATION:
         fine = cli_time_duration(value, 1000, number);
         break;
     case CLI_WHEN:
-        fine = strcmp(value, "auto") == 0 || strcmp(value, "always") == 0 ||
-               strcmp(value, "never") == 0;
+        fine = strcmp(value, "auto") == 0 || strcmp(value, "always") == 0
+               || strcmp(value, "never") == 0;
         break;
     case CLI_TEXT:
     case CLI_FLAG:

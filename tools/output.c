@@ -132,8 +132,8 @@ void cli_cell(cli_buffer *to, hf_bytes row, const cli_column *column, bool human
 
 static bool to_the_right(const cli_column *column)
 {
-    return column->look == CLI_AS_COUNT || column->look == CLI_AS_ID ||
-           column->look == CLI_AS_BYTES;
+    return column->look == CLI_AS_COUNT || column->look == CLI_AS_ID
+           || column->look == CLI_AS_BYTES;
 }
 
 static void paint(const cli_output *output, const char *code)

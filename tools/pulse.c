@@ -19,8 +19,8 @@ static void keep_name(char to[PULSE_NAME], hf_bytes name)
 static pulse_type *type_of(pulse *p, hf_bytes name)
 {
     for (size_t i = 0; i < p->type_count; i++) {
-        if (strlen(p->types[i].name) == name.len &&
-            memcmp(p->types[i].name, name.data, name.len) == 0)
+        if (strlen(p->types[i].name) == name.len
+            && memcmp(p->types[i].name, name.data, name.len) == 0)
             return &p->types[i];
     }
     if (p->type_count == PULSE_TYPES)
@@ -119,8 +119,8 @@ static void compare(pulse *p, uint64_t now)
     } rates[] = { { "accepted", &p->sent_s }, { "committed", &p->done_s },
                   { "failed", &p->failed_s }, { "dead", &p->dead_s },
                   { "commits", &p->commits_s }, { "bytes", &p->bytes_s } };
-    bool same = p->last.len > 0 && cli_field_uint(row, "pid") == cli_field_uint(last, "pid") &&
-                cli_field_uint(row, "started") == cli_field_uint(last, "started");
+    bool same = p->last.len > 0 && cli_field_uint(row, "pid") == cli_field_uint(last, "pid")
+                && cli_field_uint(row, "started") == cli_field_uint(last, "started");
     p->rates = same && p->lives && now > p->at_ns;
     p->seconds = p->rates ? (double)(now - p->at_ns) / 1e9 : 0;
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
@@ -204,8 +204,8 @@ void pulse_look(cli_context *context, pulse *p)
         count(context, p);
     if (!p->lives) {
         for (size_t i = 0; i < p->type_count; i++)
-            p->waiting += p->types[i].waiting + p->types[i].retrying + p->types[i].held +
-                          p->types[i].paused;
+            p->waiting += p->types[i].waiting + p->types[i].retrying + p->types[i].held
+                          + p->types[i].paused;
     }
 }
 

@@ -122,7 +122,8 @@ static void put_rates(const pulse *p, cli_buffer *to)
 static void put_store(const pulse *p, const pulse_look_of *look, cli_buffer *to)
 {
     hf_bytes row = cli_buffer_bytes(&p->row), tables = cli_field_map(row, "table_bytes");
-    uint64_t window = cli_field_uint(row, "window_bytes"), most = cli_field_uint(row, "window_max_bytes");
+    uint64_t window = cli_field_uint(row, "window_bytes"),
+             most = cli_field_uint(row, "window_max_bytes");
     if (row.len == 0)
         return;
     put_bytes(to, "window", row, "window_bytes");
@@ -269,8 +270,8 @@ void pulse_row(const pulse *p, cli_buffer *to)
         if (!cli_next(&rest, &key) || !cli_next(&rest, &value))
             break;
         for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-            if (key.bytes.len == strlen(same[i]) &&
-                memcmp(key.bytes.data, same[i], key.bytes.len) == 0) {
+            if (key.bytes.len == strlen(same[i])
+                && memcmp(key.bytes.data, same[i], key.bytes.len) == 0) {
                 cli_buffer_add(&row, pair.data, pair.len - rest.len);
                 count++;
             }

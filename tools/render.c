@@ -49,7 +49,8 @@ static bool is_time(hf_bytes name)
 
 static bool is_body(hf_bytes name)
 {
-    static const char *const bodies[] = { "body", "first_body", "before", "after", "state", "result", "progress", "key", "value", NULL };
+    static const char *const bodies[] = { "body",   "first_body", "before", "after", "state",
+                                          "result", "progress",   "key",    "value", NULL };
     return one_of(name, bodies);
 }
 
@@ -131,8 +132,8 @@ static bool is_object(hf_bytes pairs, uint64_t count)
     bool fits = true;
     for (uint64_t i = 0; fits && i < count; i++) {
         cli_value key, value;
-        fits = cli_next(&pairs, &key) && cli_next(&pairs, &value) && key.kind == CLI_STR &&
-               cli_utf8_valid(key.bytes);
+        fits = cli_next(&pairs, &key) && cli_next(&pairs, &value) && key.kind == CLI_STR
+               && cli_utf8_valid(key.bytes);
         keys[i] = key.bytes;
     }
     if (fits)
@@ -220,8 +221,7 @@ static bool render_special(renderer *to, const cli_value *value)
         return true;
     }
     char iso[CLI_TIME_ROOM];
-    if (value->kind != CLI_UINT || !is_time(frame->name) ||
-        !cli_time_iso(iso, value->number))
+    if (value->kind != CLI_UINT || !is_time(frame->name) || !cli_time_iso(iso, value->number))
         return false;
     cli_buffer_format(to->out, "\"%s\"", iso);
     return true;

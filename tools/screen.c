@@ -127,8 +127,8 @@ static void listen_to(int number, void (*handler)(int))
 bool cli_screen_can(void)
 {
     const char *term = getenv("TERM");
-    return term != NULL && *term != 0 && strcmp(term, "dumb") != 0 && isatty(STDIN_FILENO) == 1 &&
-           isatty(STDOUT_FILENO) == 1;
+    return term != NULL && *term != 0 && strcmp(term, "dumb") != 0 && isatty(STDIN_FILENO) == 1
+           && isatty(STDOUT_FILENO) == 1;
 }
 
 bool cli_screen_open(void)
@@ -263,10 +263,10 @@ static bool read_keys(void)
 int cli_screen_key(uint64_t wait_ms)
 {
     uint64_t until = cli_now_ns() / 1000000 + wait_ms;
-    char     rung[16];
+    char rung[16];
     for (;;) {
         uint64_t now = cli_now_ns() / 1000000;
-        int      key = next_key();
+        int key = next_key();
         if (key == 'Z' - '@') /* it is no signal here */
             (void)raise(SIGTSTP);
         else if (key != CLI_KEY_NONE)
@@ -287,4 +287,3 @@ int cli_screen_key(uint64_t wait_ms)
             return CLI_KEY_NONE;
     }
 }
-

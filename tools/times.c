@@ -16,8 +16,8 @@ static uint64_t now(clockid_t clock, uint64_t per_second)
 {
     struct timespec at;
     (void)clock_gettime(clock, &at);
-    return (uint64_t)at.tv_sec * per_second +
-           (uint64_t)at.tv_nsec / (UINT64_C(1000000000) / per_second);
+    return (uint64_t)at.tv_sec * per_second
+           + (uint64_t)at.tv_nsec / (UINT64_C(1000000000) / per_second);
 }
 
 uint64_t cli_now_ms(void)
@@ -170,6 +170,7 @@ bool cli_time_parse(const char *text, uint64_t *ms)
     }
     if (*text != 0 || hour > 23 || minute > 59 || second > 59)
         return false;
-    *ms = (((days_before(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
+    *ms = (((days_before(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000
+          + milli;
     return true;
 }

@@ -72,9 +72,9 @@ static int command_check(place_order *command, char why[WHY_SIZE])
 
 static int parse_item(json_reader *json, line_item *item)
 {
-    char     name[ID_SIZE];
+    char name[ID_SIZE];
     uint64_t qty;
-    int      first = 1, more, seen = 0;
+    int first = 1, more, seen = 0;
 
     if (json_expect(json, '{'))
         return -1;
@@ -112,7 +112,7 @@ static int parse_items(json_reader *json, place_order *command)
 /* One member of the order. `seen` has a bit for each that has come. */
 static int parse_member(json_reader *json, place_order *command, unsigned *seen)
 {
-    char   name[ID_SIZE], what[ID_SIZE + 32];
+    char name[ID_SIZE], what[ID_SIZE + 32];
     size_t i = 0;
 
     if (json_string(json, name, sizeof name) || json_expect(json, ':'))
@@ -136,8 +136,8 @@ static int parse_member(json_reader *json, place_order *command, unsigned *seen)
 int command_parse(const char *line, size_t len, place_order *command, char why[WHY_SIZE])
 {
     json_reader json;
-    unsigned    seen = 0;
-    int         first = 1, more;
+    unsigned seen = 0;
+    int first = 1, more;
 
     memset(command, 0, sizeof *command);
     json_init(&json, line, len);

@@ -63,8 +63,8 @@ static uint32_t *slot_of(floor_sums *sums, const char *order)
 
 static bool grow(floor_sums *sums)
 {
-    size_t      size = sums->size ? 2 * sums->size : 256;
-    uint32_t   *slots = calloc(size, sizeof *slots);
+    size_t size = sums->size ? 2 * sums->size : 256;
+    uint32_t *slots = calloc(size, sizeof *slots);
     struct sum *list = slots ? realloc(sums->sums, size * sizeof *list) : NULL;
 
     if (!list) {
@@ -83,7 +83,7 @@ static bool grow(floor_sums *sums)
 static struct sum *sum_of(floor_sums *sums, const char *order)
 {
     uint32_t *slot;
-    char     *copy;
+    char *copy;
 
     if (sums->count * 2 >= sums->size && !grow(sums))
         return NULL;
@@ -120,7 +120,7 @@ uint64_t floor_began(floor_sums *sums)
 double floor_seconds(floor_sums *sums, uint32_t workers)
 {
     uint64_t *busy_until = calloc(workers ? workers : 1, sizeof *busy_until);
-    uint64_t  last = 0;
+    uint64_t last = 0;
 
     if (!busy_until)
         return 0;

@@ -104,7 +104,7 @@ static bool fail(sqlite3 *db, const char *what, char why[LEDGER_WHY])
 static int64_t pragma(sqlite3 *db, const char *sql)
 {
     sqlite3_stmt *statement;
-    int64_t       value = -1;
+    int64_t value = -1;
 
     if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK
         && sqlite3_step(statement) == SQLITE_ROW)
@@ -205,7 +205,7 @@ typedef struct ledger_values {
 static sqlite3_stmt *start(ledger *books, enum statement which, const ledger_values *values)
 {
     sqlite3_stmt *statement = books->statements[which];
-    int           place = 1, texts = 0;
+    int place = 1, texts = 0;
 
     while (place <= sqlite3_bind_parameter_count(statement)) {
         int number = place - values->number_at;
@@ -243,8 +243,8 @@ static reply compare(ledger *books, enum statement which, const ledger_values *v
                      char why[LEDGER_WHY])
 {
     sqlite3_stmt *statement = start(books, which, values);
-    int           rc = sqlite3_step(statement);
-    int           same = rc == SQLITE_ROW && sqlite3_column_int(statement, 0) == 1;
+    int rc = sqlite3_step(statement);
+    int same = rc == SQLITE_ROW && sqlite3_column_int(statement, 0) == 1;
 
     if (rc == SQLITE_ROW && row)
         *row = sqlite3_column_int64(statement, 1);
@@ -270,7 +270,8 @@ static reply add(ledger *books, enum statement put, enum statement get, const le
     return answer;
 }
 
-static reply once(ledger *books, enum statement which, const ledger_values *values, char why[LEDGER_WHY])
+static reply once(ledger *books, enum statement which, const ledger_values *values,
+                  char why[LEDGER_WHY])
 {
     reply answer;
 
@@ -285,7 +286,7 @@ static reply once(ledger *books, enum statement which, const ledger_values *valu
 bool ledger_count(ledger *books, ledger_totals *totals, char why[LEDGER_WHY])
 {
     sqlite3_stmt *statement;
-    int           rc;
+    int rc;
 
     pthread_mutex_lock(&books->lock);
     statement = start(books, COUNT, &(ledger_values){ .numbers = 0 });
@@ -304,14 +305,15 @@ reply ledger_find(ledger *books, const char *kind, const char *id, catalogue_row
                   char why[LEDGER_WHY])
 {
     sqlite3_stmt *statement;
-    reply         answer;
-    int           rc;
+    reply answer;
+    int rc;
 
     pthread_mutex_lock(&books->lock);
     statement = start(books, FIND, &(ledger_values){ .text = { kind, id } });
     rc = sqlite3_step(statement);
     if (rc == SQLITE_ROW) {
-        snprintf(row->name, sizeof row->name, "%s", (const char *)sqlite3_column_text(statement, 0));
+        snprintf(row->name, sizeof row->name, "%s",
+                 (const char *)sqlite3_column_text(statement, 0));
         row->price = sqlite3_column_int64(statement, 1);
         row->percent = sqlite3_column_int64(statement, 2);
     }
@@ -327,7 +329,7 @@ reply ledger_create_order(ledger *books, const char *key, const char *order, con
                           const char *merchant, int64_t total, char why[LEDGER_WHY])
 {
     ledger_values values = { { key, order, customer, merchant }, { total }, 1, 5 };
-    reply         answer = add(books, ORDER_ADD, ORDER_GET, &values, NULL, why);
+    reply answer = add(books, ORDER_ADD, ORDER_GET, &values, NULL, why);
 
     if (answer == REPLY_REFUSED && strstr(why, "UNIQUE"))
         snprintf(why, LEDGER_WHY, "there is such an order already, from somewhere else");
@@ -336,7 +338,8 @@ reply ledger_create_order(ledger *books, const char *key, const char *order, con
 
 reply ledger_flag_paid(ledger *books, const char *key, const char *order, char why[LEDGER_WHY])
 {
-    return add(books, ORDER_PAID, ORDER_IS_PAID, &(ledger_values){ .text = { key, order } }, NULL, why);
+    return add(books, ORDER_PAID, ORDER_IS_PAID, &(ledger_values){ .text = { key, order } }, NULL,
+               why);
 }
 
 reply ledger_cancel_order(ledger *books, const char *key, const char *of, const char *order,
@@ -348,9 +351,11 @@ reply ledger_cancel_order(ledger *books, const char *key, const char *of, const 
 reply ledger_create_invoice(ledger *books, const char *key, const char *order,
                             const amounts *sums, char id[LEDGER_ID], char why[LEDGER_WHY])
 {
-    ledger_values values = { { key, order }, { sums->subtotal, sums->discount, sums->total }, 3, 3 };
-    int64_t       row = 0;
-    reply         answer = add(books, INVOICE_ADD, INVOICE_GET, &values, &row, why);
+    ledger_values values = {
+        { key, order }, { sums->subtotal, sums->discount, sums->total }, 3, 3
+    };
+    int64_t row = 0;
+    reply answer = add(books, INVOICE_ADD, INVOICE_GET, &values, &row, why);
 
     snprintf(id, LEDGER_ID, "INV-%06lld", (long long)row);
     return answer;
@@ -366,8 +371,8 @@ reply ledger_pay(ledger *books, const char *key, const char *order, const char *
                  char why[LEDGER_WHY])
 {
     ledger_values values = { { key, order, invoice, card }, { amount }, 1, 4 };
-    int64_t       row = 0;
-    reply         answer = add(books, PAYMENT_ADD, PAYMENT_GET, &values, &row, why);
+    int64_t row = 0;
+    reply answer = add(books, PAYMENT_ADD, PAYMENT_GET, &values, &row, why);
 
     snprintf(receipt, LEDGER_ID, "PAY-%06lld", (long long)row);
     return answer;

@@ -45,10 +45,10 @@ static bool copy_text(const msgpack_object *map, const char *name, char *out, si
 
 static int known_load(hf_turn *turn, order_known *known)
 {
-    hf_bytes              state = hf_state(turn);
-    msgpack_object        map;
+    hf_bytes state = hf_state(turn);
+    msgpack_object map;
     const msgpack_object *refused;
-    char                  why[WHY_SIZE];
+    char why[WHY_SIZE];
 
     memset(known, 0, sizeof *known);
     if (!state.data)
@@ -79,9 +79,9 @@ static void known_save(hf_turn *turn, const order_known *known, const char *erro
                        const place_order *also, const char *also_key)
 {
     msgpack_packer *packer = hf_packer(turn);
-    uint32_t        old = known->refused.type == MSGPACK_OBJECT_ARRAY ? known->refused.via.array.size
-                                                                      : 0;
-    uint32_t        refused = old + (also ? 1 : 0);
+    uint32_t old = known->refused.type == MSGPACK_OBJECT_ARRAY ? known->refused.via.array.size
+                                                               : 0;
+    uint32_t refused = old + (also ? 1 : 0);
 
     msgpack_pack_map(packer, 3u + (error ? 1 : 0) + (refused ? 1 : 0));
     hf_pack_text(packer, "status", hf_str(known->status));
@@ -106,10 +106,11 @@ static void known_save(hf_turn *turn, const order_known *known, const char *erro
 }
 
 /* Was this content refused before? *mine: by this very message. */
-static bool was_refused(const order_known *known, const place_order *command, const char *key, bool *mine)
+static bool was_refused(const order_known *known, const place_order *command, const char *key,
+                        bool *mine)
 {
     place_order other;
-    char        why[WHY_SIZE], of[64];
+    char why[WHY_SIZE], of[64];
 
     *mine = false;
     if (known->refused.type != MSGPACK_OBJECT_ARRAY)
@@ -126,8 +127,8 @@ static bool was_refused(const order_known *known, const place_order *command, co
 }
 
 /* This message is the order now, and this is how it stands. */
-static void settle(hf_turn *turn, const hf_message *msg, order_known *known, const place_order *command,
-                   const char *status, const char *error)
+static void settle(hf_turn *turn, const hf_message *msg, order_known *known,
+                   const place_order *command, const char *status, const char *error)
 {
     tally_move(turn, known->status, status);
     snprintf(known->status, sizeof known->status, "%s", status);
@@ -141,7 +142,7 @@ static void settle(hf_turn *turn, const hf_message *msg, order_known *known, con
 static int read_command(hf_turn *turn, const hf_message *msg, place_order *command,
                         char why[WHY_SIZE])
 {
-    const char    *number = strchr(msg->to, '/') + 1;
+    const char *number = strchr(msg->to, '/') + 1;
     msgpack_object map;
 
     if (hf_unpack(turn, msg->body, &map)) {
@@ -169,9 +170,9 @@ static int verdict(hf_turn *turn, reply said, const char *step, const char *why)
 /* One step: done by an earlier attempt, or now. */
 static int take_step(hf_turn *turn, order_job *job, const order_step *step)
 {
-    char    result[RESULT_SIZE] = "";
+    char result[RESULT_SIZE] = "";
     hf_step record;
-    int     err = hf_begin_step(turn, step->name, &record);
+    int err = hf_begin_step(turn, step->name, &record);
 
     if (err == HF_TODO) {
         reply said = step->run(job, record.key, result);
@@ -213,9 +214,9 @@ static void job_init(order_job *job, order_shop *shop, const hf_message *msg)
 int order_handle(hf_turn *turn, const hf_message *msg)
 {
     order_known *known = hf_alloc(turn, sizeof *known);
-    order_job   *job = hf_alloc(turn, sizeof *job);
-    char         why[WHY_SIZE];
-    bool         mine;
+    order_job *job = hf_alloc(turn, sizeof *job);
+    char why[WHY_SIZE];
+    bool mine;
 
     if (!known || !job)
         return HF_ENOMEM;
@@ -245,8 +246,8 @@ int order_handle(hf_turn *turn, const hf_message *msg)
 int order_undo(hf_turn *turn, const hf_message *msg, const hf_step *step)
 {
     const order_step *what = order_step_find(step->name);
-    order_job        *job = hf_alloc(turn, sizeof *job);
-    char              why[WHY_SIZE];
+    order_job *job = hf_alloc(turn, sizeof *job);
+    char why[WHY_SIZE];
 
     if (!job)
         return HF_ENOMEM;
@@ -264,11 +265,11 @@ int order_undo(hf_turn *turn, const hf_message *msg, const hf_step *step)
 
 void order_failed(hf_turn *turn, const hf_message *msg)
 {
-    order_shop  *shop = msg->user;
+    order_shop *shop = msg->user;
     order_known *known = hf_alloc(turn, sizeof *known);
     place_order *command = hf_alloc(turn, sizeof *command);
-    char         why[WHY_SIZE];
-    bool         mine;
+    char why[WHY_SIZE];
+    bool mine;
 
     if (shop->verbose || !msg->retry)
         fprintf(stderr, "#%llu %s: %s (%s)\n", (unsigned long long)msg->id, msg->to, msg->error,

@@ -16,8 +16,8 @@
 static bool read_status(const hf_image *image, char status[sizeof ((book_row *)0)->status])
 {
     msgpack_unpacked value;
-    size_t           at = 0;
-    bool             read = false;
+    size_t at = 0;
+    bool read = false;
 
     msgpack_unpacked_init(&value);
     if (msgpack_unpack_next(&value, image->state.data, image->state.len, &at)
@@ -36,9 +36,9 @@ static bool read_status(const hf_image *image, char status[sizeof ((book_row *)0
 int order_book_write(void *user, const hf_image *images, size_t count)
 {
     order_shop *shop = user;
-    book_row   *rows = calloc(count, sizeof *rows);
-    size_t      n = 0;
-    char        why[LEDGER_WHY] = "out of memory";
+    book_row *rows = calloc(count, sizeof *rows);
+    size_t n = 0;
+    char why[LEDGER_WHY] = "out of memory";
 
     for (size_t i = 0; rows && i < count; i++) {
         rows[n].order = strchr(images[i].actor, '/') + 1;

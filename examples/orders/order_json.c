@@ -80,7 +80,7 @@ static int hex4(json_reader *json, uint32_t *unit)
         return json_wrong(json, "\\u wants four hex digits");
     for (int i = 0; i < 4; i++, json->at++) {
         static const char digits[] = "0123456789abcdef";
-        char        c = *json->at;
+        char c = *json->at;
         const char *digit = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
         if (!digit)
             return json_wrong(json, "\\u wants four hex digits");
@@ -129,7 +129,7 @@ static int escape(json_reader *json, char out[4], size_t *len)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     const char *which;
-    uint32_t    point;
+    uint32_t point;
 
     if (json->at == json->end)
         return json_wrong(json, "string without an end");
@@ -154,8 +154,12 @@ static int escape(json_reader *json, char out[4], size_t *len)
 static size_t utf8_len(const char *at, const char *end)
 {
     static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    uint8_t  first = (uint8_t)*at;
-    size_t   n = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+    uint8_t first = (uint8_t)*at;
+    size_t n = first < 0x80       ? 1
+               : first >> 5 == 6  ? 2
+               : first >> 4 == 14 ? 3
+               : first >> 3 == 30 ? 4
+                                  : 0;
     uint32_t point = n == 1 ? first : first & (0x7fu >> n);
 
     if (n == 0 || (size_t)(end - at) < n)
@@ -177,7 +181,7 @@ int json_string(json_reader *json, char *out, size_t size)
     if (json_expect(json, '"'))
         return json_wrong(json, "a text in \"\" is wanted");
     for (;;) {
-        char   piece[4];
+        char piece[4];
         size_t len = 0;
         if (json->at == json->end)
             return json_wrong(json, "string without an end");

@@ -35,8 +35,8 @@ static void take_off(amounts *sums, const catalogue_row *promotion)
 reply order_look_up(order_job *job)
 {
     const place_order *command = &job->command;
-    catalogue_row      row, promotion = { .price = 0 };
-    reply              said = customer_get(&job->call, command->customer, &row);
+    catalogue_row row, promotion = { .price = 0 };
+    reply said = customer_get(&job->call, command->customer, &row);
 
     if (said == REPLY_OK)
         said = merchant_get(&job->call, command->merchant, &row);
@@ -80,7 +80,7 @@ static bool recall_sums(order_job *job, const char *result)
  * Each service has its own keys, so both calls may use the same one. */
 static reply cancel_order(order_job *job, const char *key, const char *of)
 {
-    char  text[2 * ID_SIZE];
+    char text[2 * ID_SIZE];
     reply said = order_cancel(&job->call, key, of);
 
     if (said != REPLY_OK)
@@ -124,7 +124,7 @@ static reply tell_customer(order_job *job, const char *key, char result[RESULT_S
 
 static reply pay(order_job *job, const char *key, char result[RESULT_SIZE])
 {
-    char  receipt[LEDGER_ID] = "";
+    char receipt[LEDGER_ID] = "";
     reply said = payment_pay(&job->call, key, job->invoice, job->sums.total,
                               job->command.payment, receipt);
 

@@ -51,8 +51,8 @@ static int mail(hf_engine *engine, const hf_letter *letters, size_t count)
 static int batch_tell(order_batch *batch)
 {
     hf_letter *letters = calloc(batch->count, sizeof *letters);
-    size_t     start = 0;
-    int        err;
+    size_t start = 0;
+    int err;
 
     if (!letters)
         return HF_ENOMEM;
@@ -92,7 +92,7 @@ static int batch_flush(order_batch *batch)
 static int batch_add(order_batch *batch, uint64_t line, const place_order *command)
 {
     msgpack_packer packer;
-    size_t         i = batch->count++;
+    size_t i = batch->count++;
 
     snprintf(batch->to[i], sizeof batch->to[i], "order/%s", command->order);
     msgpack_packer_init(&packer, &batch->bodies, msgpack_sbuffer_write);
@@ -115,7 +115,7 @@ static bool blank(const char *line, size_t len)
 static int take_line(order_batch *batch, const char *line, size_t len)
 {
     place_order command;
-    char        why[WHY_SIZE];
+    char why[WHY_SIZE];
 
     batch->result->lines++;
     if (blank(line, len))
@@ -134,7 +134,7 @@ static int take_line(order_batch *batch, const char *line, size_t len)
 /* Take the whole lines of `text`; returns how many bytes they are. */
 static size_t take_lines(order_batch *batch, const char *text, size_t len, int *err)
 {
-    size_t      at = 0;
+    size_t at = 0;
     const char *end;
 
     while (*err == HF_OK && (end = memchr(text + at, '\n', len - at))) {
@@ -155,9 +155,9 @@ int orders_input_open(const char *path)
 
 static int tell_all(order_batch *batch, int fd, char *buffer, const volatile sig_atomic_t *stop)
 {
-    size_t  len = 0;
+    size_t len = 0;
     ssize_t got = 1;
-    int     err = HF_OK;
+    int err = HF_OK;
 
     while (got > 0 && err == HF_OK && !*stop) {
         got = read(fd, buffer + len, PIECE - len);
@@ -189,8 +189,8 @@ int orders_input_tell(hf_engine *engine, int fd, const volatile sig_atomic_t *st
                       orders_read *result)
 {
     order_batch *told = calloc(1, sizeof *told);
-    char  *buffer = malloc(PIECE);
-    int    err = HF_ENOMEM;
+    char *buffer = malloc(PIECE);
+    int err = HF_ENOMEM;
 
     memset(result, 0, sizeof *result);
     if (told && buffer) {

@@ -71,7 +71,7 @@ static int open_input(const char *path)
  * were not. */
 static bool belong_together(const orders_options *options, ledger *books)
 {
-    char          why[LEDGER_WHY];
+    char why[LEDGER_WHY];
     ledger_totals totals;
 
     if (!ledger_count(books, &totals, why)) {
@@ -120,7 +120,7 @@ static int open_engine(hf_engine **engine, const orders_options *options, order_
 static void show_progress(hf_engine *engine, bool end)
 {
     static bool shown;
-    hf_stats    stats = HF_STATS;
+    hf_stats stats = HF_STATS;
 
     if (!isatty(STDERR_FILENO))
         return;
@@ -169,7 +169,7 @@ static int ask_tally(hf_engine *engine, order_shop *shop)
 static bool count_up(const orders_options *options, order_shop *shop, ledger_totals *totals)
 {
     const order_tally *tally = &shop->tally;
-    char               why[LEDGER_WHY];
+    char why[LEDGER_WHY];
 
     if (!ledger_count(shop->services.books, totals, why)) {
         fprintf(stderr, "orders: ledger %s: %s\n", options->ledger, why);
@@ -209,10 +209,10 @@ static int say_waiting(hf_engine *engine, const orders_options *options)
 
 static int run(hf_engine *engine, const orders_options *options, order_shop *shop, int input)
 {
-    uint64_t      start = now_ns(), end, first;
-    orders_read   read;
+    uint64_t start = now_ns(), end, first;
+    orders_read read;
     ledger_totals totals;
-    int           err = orders_input_tell(engine, input, &interrupted, &read);
+    int err = orders_input_tell(engine, input, &interrupted, &read);
 
     if (!err)
         err = wait_for_orders(engine);
@@ -245,8 +245,8 @@ static int run(hf_engine *engine, const orders_options *options, order_shop *sho
 static int work(const orders_options *options, order_shop *shop, int input)
 {
     hf_engine *engine;
-    int        err = open_engine(&engine, options, shop);
-    int        code;
+    int err = open_engine(&engine, options, shop);
+    int code;
 
     if (err) {
         say_open_failed(options, err);
@@ -266,9 +266,9 @@ static int work(const orders_options *options, order_shop *shop, int input)
 int main(int argc, char **argv)
 {
     orders_options options;
-    order_shop     shop = { .lock = PTHREAD_MUTEX_INITIALIZER };
-    char           why[LEDGER_WHY];
-    int            code, input;
+    order_shop shop = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    char why[LEDGER_WHY];
+    int code, input;
 
     if (orders_options_read(&options, argc, argv, &code))
         return code;

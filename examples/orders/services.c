@@ -48,7 +48,7 @@ static double chance(void)
 static reply request(call *via, service to)
 {
     const services *at = via->at;
-    bool            lost = chance() < at->fail_rate;
+    bool lost = chance() < at->fail_rate;
 
     via->began = now_ns();
     via->no_answer = lost && chance() < 0.5;

@@ -39,7 +39,7 @@ void tally_move(hf_turn *turn, const char *was, const char *now)
 
 static int load(hf_turn *turn, order_tally *tally)
 {
-    hf_bytes       state = hf_state(turn);
+    hf_bytes state = hf_state(turn);
     msgpack_object map;
 
     memset(tally, 0, sizeof *tally);
@@ -88,7 +88,7 @@ int tally_handle(hf_turn *turn, const hf_message *msg)
 {
     order_shop *shop = msg->user;
     order_tally tally;
-    int   err = load(turn, &tally);
+    int err = load(turn, &tally);
 
     if (err)
         return hf_fail(turn, err, "the tally's state: %s", hf_detail());

@@ -94,7 +94,7 @@ static unsigned processed(void)
 static int queue_numbers(hf_engine *engine)
 {
     hf_letter letters[NUMBERS];
-    char      text[NUMBERS][12];
+    char text[NUMBERS][12];
 
     for (int i = 0; i < NUMBERS; i++) {
         snprintf(text[i], sizeof text[i], "%d", i + 1);
@@ -131,7 +131,7 @@ static void check_workers(void)
 static int five_workers(hf_engine *engine)
 {
     unsigned at_pause, once = 0;
-    int      err = queue_numbers(engine);
+    int err = queue_numbers(engine);
 
     printf("One actor, %d workers: 1 to %d\n", WORKERS, NUMBERS);
     if (err)
@@ -252,7 +252,7 @@ static int play(const char *store)
         { 0 },
     };
     hf_engine *engine;
-    int        err = hf_open(&engine, store, HF_OPTIONS(.types = types));
+    int err = hf_open(&engine, store, HF_OPTIONS(.types = types));
 
     if (!err) {
         err = five_workers(engine);

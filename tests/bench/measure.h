@@ -67,7 +67,7 @@ static void HF_PRINTF(2, 3) report(double value, const char *format, ...)
 
 static void cpu_name(char *out, size_t size)
 {
-    char  line[256];
+    char line[256];
     FILE *file = fopen("/proc/cpuinfo", "r");
     snprintf(out, size, "?");
     while (file && fgets(line, sizeof line, file)) {
@@ -85,7 +85,7 @@ static void cpu_name(char *out, size_t size)
 static void print_results(void)
 {
     struct utsname system;
-    char           cpu[128];
+    char cpu[128];
     cpu_name(cpu, sizeof cpu);
     if (uname(&system))
         fail("uname");
@@ -156,9 +156,9 @@ static atomic_ullong most_anon;
 
 static uint64_t anon_now(void)
 {
-    char               line[256];
+    char line[256];
     unsigned long long kib = 0;
-    FILE              *file = fopen("/proc/self/status", "r");
+    FILE *file = fopen("/proc/self/status", "r");
     while (file && fgets(line, sizeof line, file))
         if (sscanf(line, "RssAnon: %llu kB", &kib) == 1)
             break;
@@ -273,7 +273,7 @@ static const char *path_in(const char *name)
 static void refuse_memory(const char *where)
 {
     enum { TMPFS = 0x01021994 };
-    const long    ramfs = 0x858458f6;
+    const long ramfs = 0x858458f6;
     struct statfs fs;
     if (statfs(where, &fs))
         fail("cannot look at %s: %s", where, strerror(errno));

@@ -189,8 +189,8 @@ typedef struct append_run {
 static void append_for(append_run *run, hf_log *log)
 {
     static batch b;
-    talker      *talkers = make_actors(log, "bench", TALKERS);
-    uint64_t     limit_ns = run->limit ? UINT64_MAX : (uint64_t)(option.seconds * 1e9), now, start;
+    talker *talkers = make_actors(log, "bench", TALKERS);
+    uint64_t limit_ns = run->limit ? UINT64_MAX : (uint64_t)(option.seconds * 1e9), now, start;
     encode_messages(&b, talkers, run->size);
     atomic_store(&sampling, true);
     run->cpu = cpu_ns();
@@ -222,7 +222,7 @@ typedef struct inbox {
 
 static int count_waiting(void *user, hf_bytes key, hf_bytes payload)
 {
-    inbox   *in = user;
+    inbox *in = user;
     uint64_t id = hf_get64_key((const uint8_t *)key.data + key.len - 8);
     if (payload.len < BODY)
         return HF_ECORRUPT;
@@ -236,7 +236,7 @@ static void check_waiting(store *s, const append_run *run)
 {
     for (int folded = 0; folded < 2; folded++) {
         hf_view_of *view;
-        inbox       in = { 0 };
+        inbox in = { 0 };
         must(hf_view_open(&view, s->disk), "look at the store");
         must(hf_view_walk(view, HF_IN_INBOX, hf_view("", 0), count_waiting, &in), "walk the inbox");
         hf_view_close(view);
@@ -251,8 +251,8 @@ static void bench_append(uint32_t size)
 {
     for (int encode = 0; encode < 2; encode++) {
         const char *kind = encode ? "encode_append" : "append";
-        append_run  run = { .size = size, .encode = encode };
-        store       s;
+        append_run run = { .size = size, .encode = encode };
+        store s;
         store_empty(&s);
         append_for(&run, s.log);
         report((double)run.messages / ((double)run.ns / 1e9), "%s_%u_per_s", kind, size);
@@ -271,7 +271,7 @@ static void bench_append(uint32_t size)
 static void bench_file(uint32_t size)
 {
     append_run run = { .size = size, .limit = option.messages };
-    store      s;
+    store s;
     store_empty(&s);
     append_for(&run, s.log);
     report_anon("file", option.window);
@@ -303,10 +303,10 @@ static uint64_t chance(void) /* xorshift: the same each run */
 static void encode_saves(batch *b, uint64_t seed, uint32_t first, uint32_t *last, uint32_t round)
 {
     static uint32_t drawn[LARGE];
-    uint8_t         image[STATE] = { 0 };
-    char            to[] = "bench/0000000";
-    hf_entry        e = { .op = HF_OP_SAVE, .to = to, .to_len = sizeof to - 1,
-                          .name = "", .error = "", .from = "", .data = hf_view(image, STATE) };
+    uint8_t image[STATE] = { 0 };
+    char to[] = "bench/0000000";
+    hf_entry e = { .op = HF_OP_SAVE, .to = to, .to_len = sizeof to - 1,
+                   .name = "", .error = "", .from = "", .data = hf_view(image, STATE) };
     for (uint32_t i = 0; i < LARGE; i++) {
         drawn[i] = round ? (uint32_t)((chance() >> 32) * option.actors >> 32) : first + i;
         __builtin_prefetch(&last[drawn[i]], 1);
@@ -330,7 +330,7 @@ typedef struct image_check {
 
 static int check_image(void *user, hf_bytes key, hf_bytes payload)
 {
-    image_check   *check = user;
+    image_check *check = user;
     const uint8_t *image = (const uint8_t *)payload.data + 8;
     (void)key;
     if (payload.len != 8 + STATE)
@@ -371,7 +371,7 @@ static uint64_t save_group(batch *b, hf_log *log, uint32_t *last, uint32_t round
 static uint32_t save_all(batch *b, hf_log *log, uint32_t *last)
 {
     hf_log_stats stats;
-    uint32_t     round = 0;
+    uint32_t round = 0;
     for (uint32_t first = 0; first < option.actors; first += LARGE) {
         encode_saves(b, hf_log_seed(log), first, last, 0);
         batch_append(b, log);
@@ -422,10 +422,10 @@ static void report_saves(save_run *run, const hf_log_stats *before, const hf_log
 static void bench_saves(uint32_t size)
 {
     static batch b;
-    store        s;
-    save_run     run = { 0 };
+    store s;
+    save_run run = { 0 };
     hf_log_stats before, after;
-    uint32_t    *last = calloc(option.actors, sizeof *last);
+    uint32_t *last = calloc(option.actors, sizeof *last);
     (void)size; /* always LARGE */
     if (!last)
         fail("out of memory");
@@ -452,16 +452,16 @@ static void probe_lmdb(void)
 {
     MDB_env *env;
     MDB_txn *txn;
-    MDB_dbi  dbi = 0;
-    timing   commits = { 0 };
-    char     record[BODY] = { 0 };
+    MDB_dbi dbi = 0;
+    timing commits = { 0 };
+    char record[BODY] = { 0 };
     const char *path = path_in("bare.mdb");
     if (mdb_env_create(&env) || mdb_env_set_mapsize(env, 64 << 20)
         || mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOTLS, 0600))
         fail("cannot open a bare LMDB environment at %s", path);
     for (uint64_t n = 0; n < 1000; n++) {
         uint64_t slot = n % 64, began = hf_clock_mono_ns();
-        MDB_val  key = { sizeof slot, &slot }, value = { sizeof record, record };
+        MDB_val key = { sizeof slot, &slot }, value = { sizeof record, record };
         if (mdb_txn_begin(env, NULL, 0, &txn) || mdb_dbi_open(txn, NULL, 0, &dbi)
             || mdb_put(txn, dbi, &key, &value, 0) || mdb_txn_commit(txn))
             fail("a bare LMDB commit failed");
@@ -475,8 +475,8 @@ static void probe_lmdb(void)
 static void probe_overwrite(void)
 {
     static char page[4096];
-    timing      writes = { 0 };
-    int         fd = open(path_in("bare.page"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    timing writes = { 0 };
+    int fd = open(path_in("bare.page"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || pwrite(fd, page, sizeof page, 0) != (ssize_t)sizeof page || fsync(fd))
         fail("cannot write a page");
     for (int n = 0; n < 1000; n++) {
@@ -496,13 +496,13 @@ static void probe_overwrite(void)
 static void probe_group(void)
 {
     enum { GROUP = LARGE * 128, GROUPS = 64 };
-    timing   writes = { 0 };
+    timing writes = { 0 };
     uint8_t *bytes = calloc(1, GROUP);
-    int      fd = open(path_in("bare.group"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(path_in("bare.group"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || !bytes)
         fail("cannot write a group");
     for (int n = 0; n < 5 * GROUPS; n++) {
-        off_t    at = (off_t)(n % GROUPS) * GROUP + 4096;
+        off_t at = (off_t)(n % GROUPS) * GROUP + 4096;
         uint64_t began = hf_clock_mono_ns();
         if (pwrite(fd, bytes, GROUP, at) != GROUP || fdatasync(fd)
             || pwrite(fd, bytes, 128, 0) != 128 || fdatasync(fd))
@@ -569,7 +569,7 @@ int main(int argc, char **argv)
                     { "append_100", bench_append, 100 }, { "append_10000", bench_append, LARGE },
                     { "saves", bench_saves, LARGE }, { "file", bench_file, LARGE } };
     pthread_t threads[2];
-    unsigned  ran = 0;
+    unsigned ran = 0;
     read_options(argc, argv);
     refuse_memory(option.store);
     snprintf(place, sizeof place, "%s/store_bench.XXXXXX", option.store);

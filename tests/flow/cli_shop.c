@@ -4,8 +4,9 @@
  * row `last`, order/2 beside one of bytes; a message of kind `bad` is buried until the
  * file STORE.mended exists, one of kind `flaky` fails until then, one of kind `stall`
  * lasts until then, on its shard; one of kind `keep` fails until then and becomes the state,
- * body and all; one of kind `remind` sets an alarm and a schedule. Type `slow` has a thread; its turns last until they
- * are told to stop and the file exists. Says "ready", and closes when stdin ends. */
+ * body and all; one of kind `remind` sets an alarm and a schedule. Type `slow` has a thread; its
+ * turns last until they are told to stop and the file exists. Says "ready", and closes when stdin
+ * ends. */
 #include "engine/holdfast.h"
 
 #include <stdio.h>

@@ -67,7 +67,7 @@ static void test_failing(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         const char *to = kinds_of_turn[i];
-        hf_engine  *e = open_it(i ? "failpool" : "fail");
+        hf_engine *e = open_it(i ? "failpool" : "fail");
         assert_int_equal(run(e, to, put_some), 0);
         with = 0;
         assert_int_equal(run(e, to, snooze_once), 0);
@@ -187,7 +187,7 @@ static int look_inside(void *user, hf_bytes key, hf_bytes value)
 
 static int walk_some(hf_turn *turn, const hf_message *msg)
 {
-    int   count = 0;
+    int count = 0;
     inner w = { turn, 0, 0 };
     (void)msg;
     CHECK(rows_in(turn) == 100);
@@ -204,7 +204,7 @@ static void test_walk_and_forget(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         const char *to = kinds_of_turn[i], *name = i ? "walkpool" : "walk";
-        hf_engine  *e = open_it(name);
+        hf_engine *e = open_it(name);
         assert_int_equal(run(e, to, put_hundred), 0);
         assert_int_equal(run(e, to, walk_some), 0);
         assert_int_equal(run(e, to, put_hundred), 0);

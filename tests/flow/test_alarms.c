@@ -82,7 +82,8 @@ static void test_in_its_own_turn(void **state)
 
 /* An alarm went off, its message waits behind others; then a message says that it is not
  * wanted any more, or wanted later. folds: what went off became a row before. */
-static void void_when_fired(const char *store, const char *to, const char *word, bool folds, bool opens)
+static void void_when_fired(const char *store, const char *to, const char *word, bool folds,
+                            bool opens)
 {
     forget_all();
     hf_engine *engine = open_small(store, 1);

@@ -21,7 +21,7 @@ static int asker(hf_turn *turn, const hf_message *msg)
         return HF_OK;
     }
     bool dead = strcmp(msg->kind, "bury") == 0, echo = strcmp(msg->kind, "echo") == 0;
-    bool right = (msg->cause == HF_GONE) == dead && msg->about && msg->body.len == (echo ? 4 : 
+    bool right = (msg->cause == HF_GONE) == dead && msg->about && msg->body.len == (echo ? 4 :
                  dead ? strlen("no such luck") : msg->body.len);
     if (dead)
         right = right && msg->err && strcmp(msg->error, "no such luck") == 0

@@ -29,7 +29,9 @@ static void test_the_first_ones_reply(void **state)
         const char *kind;
         int         err;
         const char *text;
-    } cases[] = { { "echo", HF_OK, "b" }, { "nothing", HF_OK, "" }, { "bury", HF_EDEAD, "no such luck" },
+    } cases[] = { { "echo", HF_OK, "b" },
+                  { "nothing", HF_OK, "" },
+                  { "bury", HF_EDEAD, "no such luck" },
                   { "third", HF_OK, "at last" } };
     told again[3];
     char word[32];
@@ -86,8 +88,8 @@ static void test_told_not_asked(void **state)
     (void)state;
     hf_engine *e = ring_open("told", word_types);
     /* The first was told, not asked. */
-    ring_ok(hf_mail(e, HF_LETTER(.to = "q/3", .kind = "echo", .body = hf_str("b"), .dedupe = "m"), 1,
-                    NULL));
+    ring_ok(hf_mail(e, HF_LETTER(.to = "q/3", .kind = "echo", .body = hf_str("b"), .dedupe = "m"),
+                    1, NULL));
     ring_ok(ask_word(e, "q/3", "echo", "m", &t));
     is_told(&t, HF_OK, "b");
     /* Something else under the same word; a reply that is not kept. */

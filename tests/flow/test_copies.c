@@ -28,7 +28,7 @@ static int count_of(const hf_turn *turn)
 static int keep_account(hf_turn *turn, const hf_message *msg)
 {
     char to[32];
-    int  count = count_of(turn);
+    int count = count_of(turn);
     if (strcmp(msg->kind, "sum") == 0) {
         atomic_fetch_add(&balance, count);
         atomic_fetch_add(&told, 1);
@@ -61,8 +61,8 @@ static const hf_type types[] = {
 static const char *at(const char *name)
 {
     static char paths[8][128];
-    static int  turn;
-    char       *path = paths[turn++ % 8];
+    static int turn;
+    char *path = paths[turn++ % 8];
     (void)snprintf(path, sizeof paths[0], "%s", ring_path(name));
     return path;
 }
@@ -85,7 +85,7 @@ static void sound(const char *name)
 static void adds_up(const char *name)
 {
     hf_engine *engine = ring_open(name, types);
-    char       to[32];
+    char to[32];
     ring_ok(hf_drain(engine, 20000));
     atomic_store(&balance, 0);
     atomic_store(&told, 0);
@@ -114,9 +114,9 @@ static void *give(void *user)
 
 static void test_under_load(void **state)
 {
-    pthread_t  thread;
-    char       name[32];
-    uint64_t   sizes = 0;
+    pthread_t thread;
+    char name[32];
+    uint64_t sizes = 0;
     (void)state;
     hf_engine *engine = ring_open("load", types);
     ring_ok(hf_mail(engine, HF_LETTER(.to = "giver/0", .kind = "give"), 1, NULL));
@@ -169,7 +169,7 @@ static int meet(void *user, const hf_message *msg)
 static met find(const char *name, uint64_t id)
 {
     hf_store *store;
-    met       m = { .id = id };
+    met m = { .id = id };
     ring_ok(hf_store_open(&store, at(name), 0));
     ring_ok(hf_find(store, "status = dead", meet, &m));
     hf_store_close(store);
@@ -178,7 +178,7 @@ static met find(const char *name, uint64_t id)
 
 static void fail_one(const char *name)
 {
-    int        before = atomic_load(&handled);
+    int before = atomic_load(&handled);
     hf_engine *engine = ring_open(name, types);
     ring_ok(hf_tell(engine, "bad/1", "k", hf_view(NULL, 0)));
     ring_until(&handled, before + 1);
@@ -188,8 +188,8 @@ static void fail_one(const char *name)
 
 static void again(const char *name, uint64_t id)
 {
-    int        before = atomic_load(&handled);
-    hf_store  *store;
+    int before = atomic_load(&handled);
+    hf_store *store;
     hf_engine *engine = ring_open(name, types);
     ring_ok(hf_store_open(&store, at(name), 1000));
     ring_ok(hf_requeue(store, id));
@@ -273,7 +273,7 @@ static void test_damaged(void **state)
 {
     static uint8_t whole[1 << 20], hurt[1 << 20];
     char command[300];
-    int  harmless = 0;
+    int harmless = 0;
     (void)state;
     fail_one("damage");
     ring_ok(hf_backup(at("damage"), at("damage.hfb"), NULL, NULL));
@@ -340,7 +340,7 @@ static int enough(void *user, hf_bytes row)
 static void test_interrupted(void **state)
 {
     static char body[100000];
-    int         rows = 0;
+    int rows = 0;
     (void)state;
     hf_engine *engine = ring_open("long", types);
     ring_ok(hf_pause(engine, "giver", NULL, NULL));
@@ -412,7 +412,7 @@ static int fails_at(void *user, size_t size)
 static void test_no_memory(void **state)
 {
     char command[300];
-    int  tried[3] = { 0 };
+    int tried[3] = { 0 };
     (void)state;
     fail_one("poor");
     ring_ok(hf_backup(at("poor"), at("poor.hfb"), NULL, NULL));

@@ -12,11 +12,13 @@ static void test_letters_with_bad_times(void **state)
     (void)state;
     forget_all();
     hf_engine *engine = ring_open("bad", types);
-    ring_err(hf_mail(engine, HF_LETTER(.to = "shop/1", .delay_ms = 1, .at = 1), 1, NULL), HF_EINVAL);
+    ring_err(hf_mail(engine, HF_LETTER(.to = "shop/1", .delay_ms = 1, .at = 1), 1, NULL),
+             HF_EINVAL);
     ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .delay_ms = UINT64_MAX), 1, NULL));
     ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .at = UINT64_MAX), 1, NULL));
     ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .at = UINT64_C(2147483648000) * 2), 1, NULL));
-    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "x", .expires_ms = UINT64_MAX), 1, NULL));
+    ring_ok(
+        hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "x", .expires_ms = UINT64_MAX), 1, NULL));
     ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "y", .at = 1), 1, NULL));
     wait_for(2);
     ring_ok(hf_drain(engine, 5000));
@@ -104,8 +106,10 @@ static void test_through_the_tables(void **state)
     for (int i = 0; i < MANY; i++) {
         char to[20], body[60] = "fill";
         (void)snprintf(to, sizeof to, "%s/%d", i % 3 ? "shop" : "pool", i % 7);
-        ring_ok(hf_post(engine, HF_LETTER(.to = to, .kind = "t", .delay_ms = 500 + (uint64_t)(i % 1500),
-                                          .body = hf_view(body, sizeof body)), 1, NULL, NULL));
+        ring_ok(hf_post(engine,
+                        HF_LETTER(.to = to, .kind = "t", .delay_ms = 500 + (uint64_t)(i % 1500),
+                                  .body = hf_view(body, sizeof body)),
+                        1, NULL, NULL));
     }
     fold_all(engine);
     wait_for(MANY);
@@ -160,7 +164,8 @@ static void expires(const char *store, const char *to, bool opens)
     hf_engine *engine = open_small(store, 2);
     hf_receipt receipt;
     ring_ok(hf_mail(engine, HF_LETTER(.to = to, .kind = "in-time", .expires_ms = 60000), 1, NULL));
-    ring_ok(hf_mail(engine, HF_LETTER(.to = to, .kind = "both", .expires_ms = 1, .delay_ms = 50), 1, NULL));
+    ring_ok(hf_mail(engine, HF_LETTER(.to = to, .kind = "both", .expires_ms = 1, .delay_ms = 50), 1,
+                    NULL));
     wait_for(1);
     ring_until(&notes, 1);
     ring_ok(hf_pause(engine, to, NULL, NULL));
@@ -232,8 +237,10 @@ static void test_operating(void **state)
         forget_all();
         (void)snprintf(name, sizeof name, "operate%d", i);
         hf_engine *engine = open_small(name, 2);
-        ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "x", .delay_ms = 100000), 1, &receipt));
-        ring_ok(hf_mail(engine, HF_LETTER(.to = "pool/1", .kind = "y", .delay_ms = 200000), 1, NULL));
+        ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "x", .delay_ms = 100000), 1,
+                        &receipt));
+        ring_ok(
+            hf_mail(engine, HF_LETTER(.to = "pool/1", .kind = "y", .delay_ms = 200000), 1, NULL));
         ring_ok(hf_drain(engine, 5000));
         if (i == 1)
             fold_all(engine);
@@ -279,9 +286,12 @@ static void test_set_clock(void **state)
     hf_clock_use(&clock);
     ring_ok(hf_open(&engine, ring_path("clock"), HF_OPTIONS(.types = types, .shards = 2,
                     .window = 256 << 10, .store_max = 64 << 20, .log = on_warning)));
-    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "hour", .delay_ms = (uint64_t)hour), 1, NULL));
+    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "hour", .delay_ms = (uint64_t)hour),
+                    1, NULL));
     ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "soon", .delay_ms = 1500), 1, NULL));
-    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "noon", .at = now_ms() + (uint64_t)hour), 1, NULL));
+    ring_ok(hf_mail(engine,
+                    HF_LETTER(.to = "shop/1", .kind = "noon", .at = now_ms() + (uint64_t)hour), 1,
+                    NULL));
     (void)snprintf(at, sizeof at, "%llu", (unsigned long long)now_ms() + 500);
     ring_ok(hf_tell(engine, "shop/1", "set-at", BODY(at)));
     wait_for(1);
@@ -322,7 +332,8 @@ static void set_and_open(const char *store, int64_t before_ms, int64_t at_open_m
     atomic_store(&set_by, 0);
     hf_clock_use(&(hf_clock){ wall, mono, NULL });
     ring_ok(hf_open(&engine, ring_path(store), HF_OPTIONS(.types = types, .shards = 1)));
-    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "hour", .delay_ms = 3600000), 1, NULL));
+    ring_ok(
+        hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "hour", .delay_ms = 3600000), 1, NULL));
     ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "soon", .delay_ms = 1500), 1, NULL));
     atomic_store(&set_by, before_ms);
     ring_ok(hf_tell(engine, "shop/1", "set-long", BODY("never"))); /* a record knows of it */
@@ -400,7 +411,9 @@ static _Noreturn void live(int lives)
         for (int i = 0; i < LETTERS; i += ACTORS) {
             for (int k = 0; k < ACTORS; k++) {
                 (void)snprintf(to[k], sizeof to[k], "%s/%d", k % 4 ? "count" : "slow", k);
-                letters[k] = (hf_letter){ .size = sizeof(hf_letter), .to = to[k], .kind = i ? "" : "start",
+                letters[k] = (hf_letter){ .size = sizeof(hf_letter),
+                                          .to = to[k],
+                                          .kind = i ? "" : "start",
                                           .delay_ms = 1 + (uint64_t)((i * 7919 + k * 13) % 2000) };
             }
             if (hf_mail(engine, letters, ACTORS, NULL))

@@ -13,7 +13,8 @@
 #include <time.h>
 
 enum { OUTSIDE, ON_SHARD, ON_POOL, IN_FAILED, IN_CALLBACK, IN_LOG, IN_EACH, PLACES };
-enum { TELL, MAIL, POST, SYNC, DRAIN, PAUSE, RESUME, CLOSE, STAT, QUERY, REQUEUE, ASK, PEEK, CALLS };
+enum { TELL, MAIL, POST, SYNC, DRAIN, PAUSE, RESUME, CLOSE, STAT, QUERY, REQUEUE, ASK, PEEK,
+       CALLS };
 
 #define ANY      1000   /* whatever it says, it says it */
 #define NO       HF_EDEADLOCK

@@ -152,7 +152,8 @@ static void a_kill_in_the_flush_repeats_it(void **state)
     ring_ok(hf_drain(engine, 60000));
     assert_int_equal(atomic_load(&db->bad), 0);
     for (int i = 1; i < 25; i++)
-        assert_true(db->rows[i].there == (i < 20) && db->rows[i].count == db->rows[0].count * (i < 20));
+        assert_true(db->rows[i].there == (i < 20)
+                    && db->rows[i].count == db->rows[0].count * (i < 20));
     ring_ok(hf_close(engine, 10000));
 }
 

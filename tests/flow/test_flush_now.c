@@ -66,7 +66,8 @@ static void no_second_reply_either(void **state)
     atomic_store(&db->fail, 1 << 20);
     uint64_t failed = stats_of(engine).flush_failed;
     for (int i = 1; i < 4; i++) {
-        ring_ok(hf_ask(engine, HF_LETTER(.to = "c/1", .dedupe = "once"), 20000, on_answer, &number));
+        ring_ok(
+            hf_ask(engine, HF_LETTER(.to = "c/1", .dedupe = "once"), 20000, on_answer, &number));
         for (int n = 0; n < 10000 && stats_of(engine).flush_failed < failed + (uint64_t)i * 3; n++)
             usleep(1000);
         assert_int_equal(atomic_load(&answered), 0);

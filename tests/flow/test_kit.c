@@ -73,7 +73,7 @@ static void the_store_is_gone_afterwards(void **state)
 
 static void tables_of_types_are_copied(void **state)
 {
-    char    name[] = "mine";
+    char name[] = "mine";
     hf_type mine[] = { { .name = name, .handle = by_kind }, { 0 } };
     (void)state;
     forget_all();
@@ -266,7 +266,8 @@ static void much_goes_through_the_tables(void **state)
     for (int i = 0; i < 3000; i++) {
         (void)snprintf(to, sizeof to, "shard/%d", i);
         ok(hf_mail(hf_test_engine(test),
-                   HF_LETTER(.to = to, .kind = "much", .delay_ms = 1000 + (uint64_t)(i % 10) * HOUR),
+                   HF_LETTER(.to = to, .kind = "much",
+                             .delay_ms = 1000 + (uint64_t)(i % 10) * HOUR),
                    1, NULL));
         if (i == 1500)
             ok(hf_test_crash(test));

@@ -76,8 +76,8 @@ static const hf_type transfer_types[] = {
 static bool transfer_crashes_at(uint32_t commit, hf_test_moment moment)
 {
     const hf_letter *take = HF_LETTER(.to = "account/a", .kind = "take", .dedupe = "no 1");
-    hf_receipt       receipt;
-    int              err;
+    hf_receipt receipt;
+    int err;
     ok(hf_test_open(&test, HF_OPTIONS(.types = transfer_types, .shards = 2)));
     ok(hf_test_run(test));
     ok(hf_test_crash_at(test, commit, moment));

@@ -56,7 +56,7 @@ typedef struct parade {
 static int march(void *user, hf_bytes key, hf_bytes value)
 {
     parade *p = user;
-    int     i;
+    int i;
     CHECK(value.len == sizeof i);
     memcpy(&i, value.data, sizeof i);
     CHECK(i == p->next && key.len == 127 && memcmp(key.data, wide_key(i).data, 127) == 0);
@@ -209,7 +209,7 @@ static void test_damage(void **state)
     memset(filler, 'x', sizeof filler - 1);
     for (int i = 0; i < 2; i++) {
         const char *to = kinds_of_turn[i], *name = i ? "damagepool" : "damage";
-        hf_engine  *e = open_it(name);
+        hf_engine *e = open_it(name);
         assert_int_equal(run(e, to, put_some), 0);
         job = see_nothing; /* until it is folded */
         for (int n = 0; n < 40; n++)

@@ -90,7 +90,8 @@ static void check(uint32_t rate, uint32_t rate_ms, int turns, uint32_t late_us)
     for (int i = (int)rate; i < turns; i++)
         assert_true(at[i] - at[i - (int)rate] + late_us >= (uint64_t)rate_ms * 1000);
     /* Nor much slower: a wake-up may be late on a busy machine. */
-    uint64_t lasted = at[turns - 1] - at[0], ideal = (uint64_t)((turns - 1) / (int)rate) * rate_ms * 1000;
+    uint64_t lasted = at[turns - 1] - at[0],
+             ideal = (uint64_t)((turns - 1) / (int)rate) * rate_ms * 1000;
     assert_true(lasted < ideal * 3 + 2000000);
 }
 

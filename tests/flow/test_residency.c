@@ -190,7 +190,7 @@ static void test_idle(void **state)
 static void pressure(const char *name, uint32_t threads)
 {
     static char big[2000];
-    char        address[32];
+    char address[32];
     forget_all();
     memset(big, 'b', sizeof big - 1);
     hf_engine *e = open_as(name, HF_NEVER, threads, 0);

@@ -55,9 +55,11 @@ static void test_message(void **state)
     (void)state;
     forget_all();
     hf_engine *e = ring_open("message", plain);
-    hf_letter letters[3] = { { .size = sizeof letters[0], .to = "a/x/y", .kind = "first",
-                               .body = hf_str("one") },
-                             { .to = "a/2", .kind = "second" }, { .to = "a/x/y", .kind = "third" } };
+    hf_letter letters[3] = {
+        { .size = sizeof letters[0], .to = "a/x/y", .kind = "first", .body = hf_str("one") },
+        { .to = "a/2", .kind = "second" },
+        { .to = "a/x/y", .kind = "third" }
+    };
     hf_receipt receipts[3] = { { 0 } };
     ring_ok(hf_mail(e, letters, 1, receipts));
     ring_ok(hf_drain(e, 10000));
@@ -285,7 +287,8 @@ static int wait_for_go(hf_turn *turn, const hf_message *msg)
 
 static void test_close(void **state)
 {
-    static const hf_type types[] = { { .name = "slow", .handle = wait_for_go, .threads = 1 }, { 0 } };
+    static const hf_type types[] = { { .name = "slow", .handle = wait_for_go, .threads = 1 },
+                                     { 0 } };
     (void)state;
     forget_all();
     hf_engine *e = ring_open("close", types);

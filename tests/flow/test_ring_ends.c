@@ -89,7 +89,8 @@ static void check_note(const char *kind, const char *error, uint64_t attempts)
     for (uint32_t i = 0; i < u.data.via.map.size; i++) {
         const msgpack_object *k = &u.data.via.map.ptr[i].key, *v = &u.data.via.map.ptr[i].val;
         bool text = v->type == MSGPACK_OBJECT_STR;
-#define IS(name) (k->via.str.size == strlen(name) && memcmp(k->via.str.ptr, name, strlen(name)) == 0)
+#define IS(name) \
+    (k->via.str.size == strlen(name) && memcmp(k->via.str.ptr, name, strlen(name)) == 0)
         if (IS("kind"))
             found += text && v->via.str.size == strlen(kind)
                 && memcmp(v->via.str.ptr, kind, strlen(kind)) == 0;

@@ -437,7 +437,8 @@ static void check_all(const char *path)
             act(NULL, &s, &d);
         }
         size_t len = strlen(address(a));
-        hf_key_actor(&l.actor, address(a), len, hf_address_hash(hf_view_seed(view), address(a), len));
+        hf_key_actor(&l.actor, address(a), len,
+                     hf_address_hash(hf_view_seed(view), address(a), len));
         int err = hf_view_walk(view, HF_IN_ROWS, hf_key_bytes(&l.actor), see_row, &l);
         assert_true(err == HF_OK || err == ENOUGH);
         assert_int_equal(next_cell(&s, l.next), KEYS);

@@ -27,8 +27,8 @@ static const hf_type types[] = { { .name = "work", .handle = handle }, { 0 } };
 static const char *at(const char *name)
 {
     static char paths[4][128];
-    static int  turn;
-    char       *path = paths[turn++ % 4];
+    static int turn;
+    char *path = paths[turn++ % 4];
     (void)snprintf(path, sizeof paths[0], "%s", ring_path(name));
     return path;
 }
@@ -37,7 +37,7 @@ static const char *at(const char *name)
 static void fill(const char *name)
 {
     static char body[3000];
-    hf_engine  *engine = ring_open(name, types);
+    hf_engine *engine = ring_open(name, types);
     ring_ok(hf_pause(engine, "work", NULL, NULL));
     for (int i = 0; i < EACH; i++) {
         memset(body, 'a' + i % 26, sizeof body);
@@ -50,9 +50,9 @@ static void fill(const char *name)
 static void damage(const char *name)
 {
     static char text[8 << 20], wanted[2000];
-    char        file[192];
+    char file[192];
     (void)snprintf(file, sizeof file, "%s/data.mdb", at(name));
-    int     fd = open(file, O_RDWR);
+    int fd = open(file, O_RDWR);
     ssize_t len = pread(fd, text, sizeof text, 0);
     assert_true(len > 0);
     memset(wanted, 'a' + EACH / 2 % 26, sizeof wanted);
@@ -92,7 +92,7 @@ static bool there(const char *name)
 static void test_record(void **state)
 {
     hf_engine *engine;
-    told       t = { 0 };
+    told t = { 0 };
     (void)state;
     fill("window");
     damage("window");
@@ -116,7 +116,7 @@ static void test_record(void **state)
 static void fill_pages(const char *name)
 {
     static char body[300];
-    hf_engine  *engine = ring_open(name, types);
+    hf_engine *engine = ring_open(name, types);
     ring_ok(hf_pause(engine, "work", NULL, NULL));
     for (int i = 0; i < MANY; i++) {
         memset(body, 'a' + i % 26, sizeof body);
@@ -130,9 +130,9 @@ static void fill_pages(const char *name)
 static int misdirect(const char *name)
 {
     enum { PAGE = 4096, HEAD = 16, BRANCH = 1, LEADS = 6 };
-    char          file[192];
+    char file[192];
     unsigned char page[PAGE];
-    int           damaged = 0;
+    int damaged = 0;
     (void)snprintf(file, sizeof file, "%s/data.mdb", at(name));
     int fd = open(file, O_RDWR);
     for (off_t where = 2 * PAGE; pread(fd, page, PAGE, where) == PAGE; where += PAGE) {
@@ -173,13 +173,14 @@ static void lose_seed(const char *name)
 {
     static const char key[] = { 4, 0, 's', 'e', 'e', 'd' }; /* its length, and it */
     static char text[8 << 20];
-    char        file[192];
-    int         lost = 0;
+    char file[192];
+    int lost = 0;
     (void)snprintf(file, sizeof file, "%s/data.mdb", at(name));
-    int     fd = open(file, O_RDWR);
+    int fd = open(file, O_RDWR);
     ssize_t len = pread(fd, text, sizeof text, 0);
     assert_true(len > 0);
-    for (char *found = text; (found = memmem(found, (size_t)(text + len - found), key, sizeof key));) {
+    for (char *found = text;
+         (found = memmem(found, (size_t)(text + len - found), key, sizeof key));) {
         found += sizeof key + 2;
         *found ^= 1;
         assert_int_equal(pwrite(fd, found, 1, found - text), 1);
@@ -216,9 +217,9 @@ static void test_seed(void **state)
 
 static void test_refused(void **state)
 {
-    hf_marker     newer = { .format = HF_FORMAT + 1 };
+    hf_marker newer = { .format = HF_FORMAT + 1 };
     struct rlimit limit, before;
-    told          t = { 0 };
+    told t = { 0 };
     (void)state;
     fill("sound");
     hf_engine *engine = ring_open("sound", types);

@@ -358,7 +358,7 @@ static void test_refused(void **state)
                                        "x|0 0 30 2 *", "x|@daily Mars/Olympus" };
     (void)state;
     hf_engine *engine = begin("refused");
-    int        wanted = 0;
+    int wanted = 0;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tell(engine, "clock/1", "define", bad[i]);
         ring_until(&deaths, ++wanted);
@@ -408,11 +408,11 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interval),    cmocka_unit_test(test_again),
-        cmocka_unit_test(test_said_again),
-        cmocka_unit_test(test_missed),      cmocka_unit_test(test_summer_time),
-        cmocka_unit_test(test_clock_set), cmocka_unit_test(test_clock_set_back), cmocka_unit_test(test_failing),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_reopened),
+        cmocka_unit_test(test_interval),       cmocka_unit_test(test_again),
+        cmocka_unit_test(test_said_again),     cmocka_unit_test(test_missed),
+        cmocka_unit_test(test_summer_time),    cmocka_unit_test(test_clock_set),
+        cmocka_unit_test(test_clock_set_back), cmocka_unit_test(test_failing),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_reopened),
     };
     return cmocka_run_group_tests(tests, set_up, ring_remove_root);
 }

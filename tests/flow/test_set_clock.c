@@ -163,9 +163,9 @@ static bool says(const msgpack_object *map, const char *name, const char *text)
 
 static int on_alarm(void *user, hf_bytes row)
 {
-    told            *t = user;
+    told *t = user;
     msgpack_unpacked value;
-    size_t           at = 0;
+    size_t at = 0;
     msgpack_unpacked_init(&value);
     assert_int_equal(msgpack_unpack_next(&value, row.data, row.len, &at), MSGPACK_UNPACK_SUCCESS);
     uint64_t due = uint_of(&value.data, "due");
@@ -202,7 +202,7 @@ static void near(uint64_t due, int64_t from_now)
 static void look_at(const char *name)
 {
     hf_store *store;
-    told      t = { 0 }, m = { 0 };
+    told t = { 0 }, m = { 0 };
     ring_ok(hf_store_open(&store, ring_path(name), 5000));
     ring_ok(hf_query(store, "alarms", hf_view(NULL, 0), on_alarm, &t));
     assert_int_equal(t.rows, 4);
@@ -237,8 +237,8 @@ static void test_told(void **state)
 static void test_requeue(void **state)
 {
     hf_receipt r;
-    hf_store  *store;
-    uint8_t    args[64], *at = args;
+    hf_store *store;
+    uint8_t args[64], *at = args;
     (void)state;
     for (int disk = 0; disk < 2; disk++) {
         const char *name = disk ? "requeue-disk" : "requeue";

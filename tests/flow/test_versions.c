@@ -61,7 +61,8 @@ static int upgrade(hf_turn *turn, uint32_t version, hf_bytes state, hf_bytes *no
     if (atomic_load(&spoil) == 5)
         return hf_bury(turn, "no use");
     char *text = hf_alloc(turn, state.len + 20);
-    *now = hf_view(text, (size_t)snprintf(text, state.len + 20, HF_FMT "<%u", HF_ARG(state), version));
+    *now = hf_view(text,
+                   (size_t)snprintf(text, state.len + 20, HF_FMT "<%u", HF_ARG(state), version));
     if (atomic_load(&spoil) == 6)
         *now = hf_view(NULL, 0);
     return HF_OK;

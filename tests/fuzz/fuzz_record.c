@@ -1,8 +1,8 @@
 /* fuzz_record.c - any bytes as a record of the log, first as they are, then sealed.
  *
  * An accepted record has as many bytes as its head says, its runs add up to it, and
- * the entries that can be read lie inside. Sealed as its parts say, by hf_record_seal, it is the same record; with one
- * bit flipped, a byte less, or under another key, it is refused. */
+ * the entries that can be read lie inside. Sealed as its parts say, by hf_record_seal, it is the
+ * same record; with one bit flipped, a byte less, or under another key, it is refused. */
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_seal.h"
 

@@ -15,7 +15,10 @@ enum { SAMPLES = 4 };
 /* Made to measure: the first terms' own values. */
 static hf_message sample(const hf_where *where, uint32_t number, char *to, char *word)
 {
-    static const char body[] = "\x82\xa1" "a\x92\x01\xa1" "x\xa1" "b\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18";
+    static const char body[] = "\x82\xa1"
+                               "a\x92\x01\xa1"
+                               "x\xa1"
+                               "b\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18";
     hf_message m = { .to = "order/1", .kind = "", .from = "", .error = "", .id = number,
                      .status = (hf_status)(number % 8), .sent = number * 1000,
                      .due = number & 1 ? number : 0, .body = hf_view(body, sizeof body - 1) };

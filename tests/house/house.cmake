@@ -4,6 +4,7 @@ list(TRANSFORM headers PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE publ
 
 hf_test(house_arrows house 60 sh ${house}/arrows.sh ${CMAKE_CURRENT_SOURCE_DIR})
 hf_test(house_sizes house 60 sh ${house}/sizes.sh ${CMAKE_CURRENT_SOURCE_DIR})
+hf_test(house_layout house 60 sh ${house}/layout.sh ${CMAKE_CURRENT_SOURCE_DIR})
 hf_test(house_readme house 60 sh ${house}/readme.sh ${CMAKE_CURRENT_SOURCE_DIR})
 hf_test(house_symbols house 60 sh ${house}/symbols.sh $<TARGET_FILE:holdfast> ${public_headers})
 if(NOT HF_SANITIZE) # whoever links a sanitized library needs the sanitizer too

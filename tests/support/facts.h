@@ -31,7 +31,7 @@ static inline hf_entry fact(uint8_t op, const char *to)
 /* Returns its position. */
 static inline uint64_t facts_add(facts *f, const hf_entry *e)
 {
-    size_t   room, size = hf_record_entries_at(1) + hf_entry_size(e);
+    size_t room, size = hf_record_entries_at(1) + hf_entry_size(e);
     uint64_t base = FACTS_FIRST + f->count;
     hf_record_head head = { .count = 1, .runs = 1, .size = (uint32_t)size, .group = base,
                             .time_ms = base * 10 };

@@ -39,8 +39,8 @@ static inline int remove_root(void **state)
 static inline const char *path_of(const char *name)
 {
     static char path[4][128];
-    static int  turn;
-    char       *out = path[turn++ % 4];
+    static int turn;
+    char *out = path[turn++ % 4];
     (void)snprintf(out, sizeof path[0], "%s/%s", root, name);
     return out;
 }
@@ -54,7 +54,7 @@ static inline int open_small(hf_disk **disk, const char *path)
 static inline hf_disk *open_ok(const char *name)
 {
     hf_disk *disk = NULL;
-    int      err = open_small(&disk, path_of(name));
+    int err = open_small(&disk, path_of(name));
     if (err)
         print_error("%s: %d %s\n", name, err, hf_error_detail());
     assert_int_equal(err, HF_OK);
@@ -92,7 +92,7 @@ static inline uint64_t number_of(hf_bytes key)
 static inline int put_number(hf_txn *txn, uint64_t n, size_t len)
 {
     static const char filler[8192];
-    number_key        key;
+    number_key key;
     return hf_txn_put(txn, HF_IN_STATE, key_of(&key, n), hf_view(filler, len));
 }
 
@@ -100,7 +100,7 @@ static inline int put_number(hf_txn *txn, uint64_t n, size_t len)
 static inline int put_many(hf_disk *disk, uint64_t first, uint64_t count, size_t len)
 {
     hf_txn *txn;
-    int     err = hf_txn_write(disk, &txn);
+    int err = hf_txn_write(disk, &txn);
     if (err)
         return err;
     for (uint64_t i = 0; i < count && !err; i++)
@@ -113,9 +113,9 @@ static inline int put_many(hf_disk *disk, uint64_t first, uint64_t count, size_t
 
 static inline int del_many(hf_disk *disk, uint64_t first, uint64_t count)
 {
-    hf_txn    *txn;
+    hf_txn *txn;
     number_key key;
-    int        err = hf_txn_write(disk, &txn);
+    int err = hf_txn_write(disk, &txn);
     if (err)
         return err;
     for (uint64_t i = 0; i < count && !err; i++)
@@ -128,10 +128,10 @@ static inline int del_many(hf_disk *disk, uint64_t first, uint64_t count)
 
 static inline uint64_t rows_of(hf_disk *disk)
 {
-    hf_txn    *txn;
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   key, value;
-    uint64_t   walked = 0, counted;
+    hf_bytes key, value;
+    uint64_t walked = 0, counted;
 
     assert_int_equal(hf_txn_read(disk, &txn), HF_OK);
     assert_int_equal(hf_cursor_open(txn, HF_IN_STATE, &cursor), HF_OK);
@@ -155,7 +155,7 @@ static inline void write_file(const char *path, const char *text)
 static inline unsigned names_with(const char *part)
 {
     unsigned count = 0;
-    DIR     *dir = opendir(root);
+    DIR *dir = opendir(root);
     assert_non_null(dir);
     for (struct dirent *e = readdir(dir); e; e = readdir(dir))
         count += strstr(e->d_name, part) != NULL;

@@ -65,7 +65,7 @@ static inline int run(hf_engine *e, const char *to, int (*what)(hf_turn *, const
 static inline hf_bytes key_of(int i)
 {
     static _Thread_local char text[4][16];
-    static _Thread_local int  turn_of;
+    static _Thread_local int turn_of;
     char *at = text[turn_of++ & 3];
     return hf_view(at, (size_t)snprintf(at, 16, "k%06d", i));
 }

@@ -52,7 +52,7 @@ static inline void full_step(core *c, uint64_t id, uint64_t number, uint32_t pha
 /* It failed `attempt` times, and is to run again at `due`. */
 static inline void full_retry(core *c, const char *to, uint64_t id, uint32_t attempt, uint64_t due)
 {
-    uint8_t  times[8 * 32];
+    uint8_t times[8 * 32];
     hf_entry e = full_entry(c, HF_OP_RETRY, to, id, "", "");
     for (uint32_t i = 0; i < attempt; i++)
         hf_put64(times + 8 * i, 1000 + i);
@@ -137,7 +137,7 @@ static inline uint64_t full_sum(hf_disk *disk)
     static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE, HF_IN_DEAD, HF_IN_STEPS,
                                        HF_IN_ALARM_NAMES, HF_IN_PAUSES };
     hf_view_of *view;
-    uint64_t    sum = 1;
+    uint64_t sum = 1;
     CORE_OK(hf_view_open(&view, disk));
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         CORE_OK(hf_view_walk(view, tables[i], hf_view("", 0), full_add, &sum));
@@ -148,7 +148,7 @@ static inline uint64_t full_sum(hf_disk *disk)
 static inline uint64_t full_sum_at(const char *path)
 {
     hf_disk_options look = { .flags = HF_LOOK };
-    hf_disk        *disk;
+    hf_disk *disk;
     CORE_OK(hf_disk_open(&disk, path, &look));
     uint64_t sum = full_sum(disk);
     hf_disk_close(disk);

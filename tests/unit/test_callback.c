@@ -78,8 +78,8 @@ static void test_own_thread(void **state)
 {
     (void)state;
     hf_callbacks callbacks = { NULL };
-    pthread_t    threads[SENDERS];
-    sender       senders[SENDERS];
+    pthread_t threads[SENDERS];
+    sender senders[SENDERS];
     reset();
     assert_int_equal(hf_callbacks_start(&callbacks, NULL), HF_OK);
     start_senders(threads, senders, &callbacks);
@@ -98,10 +98,10 @@ static void test_own_thread(void **state)
 static void test_loop_ends_when_nothing_is_due(void **state)
 {
     (void)state;
-    uv_loop_t    loop;
+    uv_loop_t loop;
     hf_callbacks callbacks = { NULL };
-    pthread_t    threads[SENDERS];
-    sender       senders[SENDERS];
+    pthread_t threads[SENDERS];
+    sender senders[SENDERS];
     reset();
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(hf_callbacks_start(&callbacks, &loop), HF_OK);
@@ -140,9 +140,9 @@ static void *queue_late(void *user)
 static void test_loop_waits_for_what_is_due(void **state)
 {
     (void)state;
-    uv_loop_t    loop;
+    uv_loop_t loop;
     hf_callbacks callbacks = { NULL };
-    pthread_t    thread;
+    pthread_t thread;
     reset();
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(hf_callbacks_start(&callbacks, &loop), HF_OK);

@@ -166,7 +166,8 @@ static void test_examples(void **state)
                     words[len++] = quoted && *line == ' ' ? '_' : *line;
             }
             words[len] = 0;
-            for (const char *const *sign = (const char *const[]){ " <", " >", NULL }; *sign; sign++) {
+            for (const char *const *sign = (const char *const[]){ " <", " >", NULL }; *sign;
+                 sign++) {
                 if (strstr(words, *sign) != NULL)
                     *strstr(words, *sign) = 0;
             }

@@ -104,10 +104,10 @@ static int call(const char *verb, const char *name, hf_bytes arguments, uint64_t
 static void test_answers(void **state)
 {
     (void)state;
-    server      s;
+    server s;
     struct stat st;
-    char        path[600];
-    uint64_t    bytes = 0;
+    char path[600];
+    uint64_t bytes = 0;
     start(&s);
     (void)snprintf(path, sizeof path, "%s/control.sock", store);
     assert_int_equal(stat(path, &st), 0);
@@ -127,7 +127,7 @@ static void test_answers(void **state)
 /* Everything the peer sends, in small pieces; what comes back until it hangs up. */
 static size_t talk(hf_bytes bytes, uint8_t *room, size_t size)
 {
-    int    fd = connect_ok();
+    int fd = connect_ok();
     size_t got = 0;
     for (size_t i = 0; i < bytes.len; i++)
         if (send(fd, (const uint8_t *)bytes.data + i, 1, MSG_NOSIGNAL) != 1)
@@ -156,7 +156,7 @@ static bool holds(const uint8_t *room, size_t len, const char *word)
 static void test_nonsense(void **state)
 {
     (void)state;
-    server  s;
+    server s;
     uint8_t room[4096];
     start(&s);
     assert_int_equal(TALK("\0\0\0\0"), 0);                         /* no length */
@@ -178,7 +178,7 @@ static void test_nonsense(void **state)
 static void test_next_request(void **state)
 {
     (void)state;
-    server  s;
+    server s;
     uint8_t room[4096];
     start(&s);
 #define ASK_ECHO "\x16\0\0\0\x83\xa1v\x01\xa3" "ask\xa4" "echo\xa4" "args\x81\xa1"
@@ -191,8 +191,8 @@ static void test_next_request(void **state)
 static void test_too_many(void **state)
 {
     (void)state;
-    server   s;
-    int      fds[32];
+    server s;
+    int fds[32];
     uint64_t bytes = 0;
     start(&s);
     for (int i = 0; i < 32; i++)

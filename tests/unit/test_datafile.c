@@ -70,7 +70,7 @@ static void fresh_image(void)
 static int check_image(size_t bytes)
 {
     hf_datafile file;
-    FILE       *out = fopen(path_of("data.mdb"), "w");
+    FILE *out = fopen(path_of("data.mdb"), "w");
     assert_non_null(out);
     assert_int_equal(fwrite(image, 1, bytes, out), bytes);
     assert_int_equal(fclose(out), 0);

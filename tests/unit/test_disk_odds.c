@@ -15,7 +15,7 @@
 
 static void test_paths(void **state)
 {
-    char     out[PATH_MAX], here[PATH_MAX], longer[PATH_MAX + 10];
+    char out[PATH_MAX], here[PATH_MAX], longer[PATH_MAX + 10];
     hf_place place;
     (void)state;
     assert_non_null(getcwd(here, sizeof here));
@@ -74,7 +74,7 @@ static void test_old_nests(void **state)
         "s.tmp-00000000000000dd",  /* its lock is held */
         "s2.tmp-00000000000000ee", /* of another store */
     };
-    int   lock;
+    int lock;
     FILE *file;
     for (size_t i = 0; i < 8; i++)
         if (i != 5)
@@ -290,7 +290,7 @@ static int open_file(void)
 static void test_tail(void **state)
 {
     hf_tail tail;
-    int     fd = open_file();
+    int fd = open_file();
     (void)state;
     static const long cows[] = { 0x9123683E, 0x2FC12FC1, 0xCA451A4E, 0xF2F52010, 0xEF53 };
     for (int i = 0; i < 5; i++) {
@@ -362,8 +362,8 @@ static void test_files_with_all_their_blocks(void **state)
 
 static void test_room(void **state)
 {
-    hf_space        space;
-    hf_disk        *disk, *look;
+    hf_space space;
+    hf_disk *disk, *look;
     hf_disk_options looking = { .flags = HF_LOOK };
     (void)state;
     nth.pretend = true;
@@ -417,9 +417,9 @@ static void test_room(void **state)
 
 static void reset(const char *name, const char *row, const void *bytes, size_t len)
 {
-    hf_disk  *disk = open_ok(name);
-    hf_txn   *txn;
-    hf_key    key;
+    hf_disk *disk = open_ok(name);
+    hf_txn *txn;
+    hf_key key;
     hf_rowbuf buf = { 0 };
     hf_key_text(&key, row);
     assert_int_equal(hf_txn_write(disk, &txn), HF_OK);
@@ -500,7 +500,7 @@ static void test_outcomes(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         hf_disk *disk = open_ok("outcomes");
         uint64_t before = rows_of(disk);
-        hf_txn  *txn;
+        hf_txn *txn;
         assert_int_equal(hf_txn_write(disk, &txn), HF_OK);
         for (uint64_t n = 0; n < (i % 2 ? 5000 : 1); n++)
             assert_int_equal(put_number(txn, n + 1, 10), HF_OK);

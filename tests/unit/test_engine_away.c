@@ -26,8 +26,8 @@ static struct {
 static void peer_listen(void)
 {
     struct sockaddr_un at;
-    char               name[300];
-    int                directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char name[300];
+    int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_true(directory >= 0);
     (void)snprintf(name, sizeof name, "%s/control.sock", path);
     (void)unlink(name);
@@ -111,7 +111,7 @@ static hf_control_call made;
 static int call(hf_bytes arguments)
 {
     static unsigned rows;
-    int             fd;
+    int fd;
     hf_error_clear();
     assert_int_equal(hf_control_connect(&fd, path), HF_OK);
     made = (hf_control_call){ .verb = "ask", .name = "stats", .arguments = arguments,
@@ -220,7 +220,7 @@ static void test_too_large_a_request(void **state)
 {
     (void)state;
     size_t len = (17u << 20) + 1;
-    char  *bytes = calloc(1, len);
+    char *bytes = calloc(1, len);
     assert_non_null(bytes);
     assert_int_equal(call(hf_view(bytes, len)), HF_ETOOBIG);
     assert_false(made.sent);
@@ -262,7 +262,7 @@ static void test_nobody_there(void **state)
 static int read_source(void *user, hf_bytes row)
 {
     hf_argument source = { .name = "source", .type = HF_ARG_TEXT };
-    char       *out = user;
+    char *out = user;
     if (hf_arguments_known("stats", row, &source, 1) || !source.given)
         return HF_EIO;
     (void)snprintf(out, 20, HF_FMT, HF_ARG(source.bytes));
@@ -271,9 +271,9 @@ static int read_source(void *user, hf_bytes row)
 
 static void test_questions_to_a_hung_engine(void **state)
 {
-    core      c;
+    core c;
     hf_store *store;
-    char      source[20];
+    char source[20];
     (void)state;
     core_open(&c, path, NULL, NULL); /* it has the lock, and a pid */
     assert_int_equal(hf_store_open(&store, path, 0), HF_OK);
@@ -314,8 +314,8 @@ static void test_finding_in_strange_answers(void **state)
     assert_int_equal(hf_store_open(&store, path, 0), HF_OK);
     assert_int_equal(hf_find(store, NULL, NULL, NULL), HF_EINVAL);
     /* {"scanned": 1, "more": true, "next": 0}: more, but not further on: no end else */
-    static const char stuck[] = "\x1b\x00\x00\x00\x92\xa3row\x83\xa7scanned\x01\xa4more\xc3\xa4next\x00"
-                                END;
+    static const char stuck[] =
+        "\x1b\x00\x00\x00\x92\xa3row\x83\xa7scanned\x01\xa4more\xc3\xa4next\x00" END;
     peer_says(stuck, sizeof stuck - 1, true);
     assert_int_equal(hf_find(store, NULL, nothing, NULL), HF_OK);
     assert_int_equal(peer.polls, 1);
@@ -394,9 +394,9 @@ static void nap(void)
 
 static void test_waiting_for_the_engine(void **state)
 {
-    core      c;
+    core c;
     hf_store *store;
-    unsigned  rows = 0;
+    unsigned rows = 0;
     (void)state;
     peer_gone();
     core_open(&c, path, NULL, NULL);

@@ -29,8 +29,8 @@ static void clean(void)
 /* Put a row with a checksum of its own. */
 static void put_row(hf_table table, const hf_key *key, const void *payload, size_t len)
 {
-    hf_disk  *disk;
-    hf_txn   *txn;
+    hf_disk *disk;
+    hf_txn *txn;
     hf_rowbuf buf = { 0 };
     CORE_OK(open_small(&disk, path));
     CORE_OK(hf_txn_write(disk, &txn));
@@ -43,7 +43,7 @@ static void put_row(hf_table table, const hf_key *key, const void *payload, size
 static uint64_t seed(void)
 {
     hf_disk *disk;
-    hf_txn  *txn;
+    hf_txn *txn;
     uint64_t value;
     CORE_OK(open_small(&disk, path));
     CORE_OK(hf_txn_read(disk, &txn));
@@ -107,7 +107,7 @@ static int see(void *user, const hf_entry *e)
 
 static int inbox(const char *actor, unsigned *count)
 {
-    hf_disk    *disk;
+    hf_disk *disk;
     hf_view_of *view;
     *count = 0;
     CORE_OK(open_small(&disk, path));
@@ -123,7 +123,7 @@ static int inbox(const char *actor, unsigned *count)
 static void test_inbox(void **state)
 {
     unsigned count;
-    hf_key   key;
+    hf_key key;
     (void)state;
     static const char *const payloads[] = { "short", "12345678 is no entry at all" };
     for (size_t i = 0; i < 2; i++) {
@@ -170,7 +170,7 @@ static void test_dead_letters(void **state)
 static void test_alarms(void **state)
 {
     hf_key key;
-    core   c;
+    core c;
     (void)state;
     clean();
     key = actor_key("order/1", "\0wake", 5);
@@ -195,7 +195,7 @@ static void test_alarms(void **state)
 static void test_pauses_states_steps(void **state)
 {
     hf_key key;
-    core   c;
+    core c;
     (void)state;
     static const char *const pauses[] = { "short", "12345678 nothing" };
     for (size_t i = 0; i < 2; i++) {
@@ -229,10 +229,10 @@ static void test_pauses_states_steps(void **state)
 
 static void test_numbers(void **state)
 {
-    hf_disk    *disk;
-    hf_log     *log;
+    hf_disk *disk;
+    hf_log *log;
     hf_view_of *view;
-    hf_key      key;
+    hf_key key;
     (void)state;
     static const char *const names[] = { "seed", "next", "folding" };
     for (size_t i = 0; i < 3; i++) {
@@ -255,10 +255,10 @@ static void put_record(uint64_t position, const hf_entry *entries, uint32_t coun
 {
     static uint8_t bytes[4096];
     hf_disk *disk;
-    hf_txn  *txn;
-    hf_key   key;
-    void    *room;
-    size_t   size = hf_record_entries_at(1);
+    hf_txn *txn;
+    hf_key key;
+    void *room;
+    size_t size = hf_record_entries_at(1);
     for (uint32_t i = 0; i < count; i++)
         size += hf_entry_encode(&entries[i], bytes + size);
     hf_record_head head = { .flags = HF_RECORD_LAST, .count = count, .size = (uint32_t)size,
@@ -277,8 +277,8 @@ static void put_record(uint64_t position, const hf_entry *entries, uint32_t coun
 /* Neither an engine nor a tool believes it. */
 static void log_is_damaged(const char *words)
 {
-    hf_disk    *disk;
-    hf_log     *log;
+    hf_disk *disk;
+    hf_log *log;
     hf_view_of *view;
     CORE_OK(open_small(&disk, path));
     CORE_OK(hf_log_open(&log, disk, NULL));
@@ -319,9 +319,9 @@ static void test_log_that_ends_what_is_none(void **state)
 static void test_log_with_a_strange_key(void **state)
 {
     hf_disk *disk;
-    hf_txn  *txn;
-    hf_log  *log;
-    void    *room;
+    hf_txn *txn;
+    hf_log *log;
+    void *room;
     hf_view_of *view;
     (void)state;
     clean();
@@ -343,7 +343,7 @@ static void test_log_with_a_strange_key(void **state)
 static void test_log_of_nothing(void **state)
 {
     hf_disk *disk;
-    hf_log  *log;
+    hf_log *log;
     hf_log_stats stats;
     (void)state;
     clean();
@@ -366,7 +366,7 @@ static void test_more_types_than_there_can_be(void **state)
     (void)state;
     core_remove(path);
     core_open(&c, path, NULL, NULL);
-    hf_group   group = { 0 };
+    hf_group group = { 0 };
     hf_segment sends = { .shard = 0 };
     for (int i = 0; i < 2100; i++) {
         (void)snprintf(to, sizeof to, "t%d/1", i);

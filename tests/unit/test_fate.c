@@ -192,11 +192,11 @@ static void test_state(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_message, reset), cmocka_unit_test_setup(test_row_of_before, reset),
-        cmocka_unit_test_setup(test_dead_and_back, reset), cmocka_unit_test_setup(test_alarm, reset),
-        cmocka_unit_test_setup(test_state, reset)
-    };
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup(test_message, reset),
+                                        cmocka_unit_test_setup(test_row_of_before, reset),
+                                        cmocka_unit_test_setup(test_dead_and_back, reset),
+                                        cmocka_unit_test_setup(test_alarm, reset),
+                                        cmocka_unit_test_setup(test_state, reset) };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (f.count)
         facts_done(&f);

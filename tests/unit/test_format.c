@@ -39,7 +39,7 @@ static const uint8_t uuid[16] = { 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17
 static size_t line_bytes(char *line, uint8_t *out, size_t at)
 {
     size_t count = 0;
-    char  *end, *bar = strchr(line, '|');
+    char *end, *bar = strchr(line, '|');
     if (bar)
         *bar = '\0';
     if (strtoul(line, &end, 16) != at || *end != ':')
@@ -59,11 +59,11 @@ static size_t line_bytes(char *line, uint8_t *out, size_t at)
 /* Bytes of the block `name`; it must be there exactly once. */
 static size_t read_block(const char *fence, const char *name, uint8_t *out, bool text)
 {
-    char   line[LINE_MAX_BYTES], head[64];
+    char line[LINE_MAX_BYTES], head[64];
     size_t len = 0;
-    int    found = 0;
-    bool   inside = false;
-    FILE  *file = fopen(document, "r");
+    int found = 0;
+    bool inside = false;
+    FILE *file = fopen(document, "r");
     if (!file)
         fail_msg("cannot open %s", document);
     (void)snprintf(head, sizeof head, "```%s %s\n", fence, name);
@@ -103,7 +103,7 @@ static void print_bytes(const char *name, hf_bytes bytes)
 static int differs(const char *name, hf_bytes bytes)
 {
     uint8_t said[BLOCK_MAX];
-    size_t  len = read_block("hex", name, said, false);
+    size_t len = read_block("hex", name, said, false);
     compared++;
     if (len == bytes.len && memcmp(said, bytes.data, len) == 0)
         return 0;
@@ -128,7 +128,7 @@ static void fix_seed(const char *path)
 {
     hf_disk_options small = { .store_max = 64u << 20, .reserve = 16u << 20 };
     hf_disk *disk;
-    hf_txn  *txn;
+    hf_txn *txn;
     CORE_OK(hf_disk_open(&disk, path, &small));
     CORE_OK(hf_txn_write(disk, &txn));
     CORE_OK(hf_meta_put(txn, "seed", SEED));
@@ -156,8 +156,8 @@ static hf_entry named(const core *c, uint8_t op, const char *name, const char *d
 static void write_messages(core *c)
 {
     hf_segment s = { .shard = 0 };
-    hf_group   group = { 0 };
-    hf_entry   e = named(c, HF_OP_SEND, "place", "Ada");
+    hf_group group = { 0 };
+    hf_entry e = named(c, HF_OP_SEND, "place", "Ada");
     s.shard = hf_address_shard(e.hash, 2);
     add(&s, c, e);
     e = named(c, HF_OP_SEND, "", "twelve bytes");
@@ -176,8 +176,8 @@ static void write_messages(core *c)
 static void write_facts(core *c)
 {
     hf_segment s = { .shard = HF_FACTS };
-    hf_group   group = { 0 };
-    uint8_t    times[8];
+    hf_group group = { 0 };
+    uint8_t times[8];
     hf_put64(times, NOW);
     hf_entry e = core_entry(c->log, HF_OP_RETRY, ACTOR);
     e.id = e.place = 1;
@@ -222,8 +222,8 @@ static void write_facts(core *c)
 static void write_rows(core *c)
 {
     hf_segment s = { .shard = HF_FACTS };
-    hf_group   group = { 0 };
-    hf_entry   e = named(c, HF_OP_SAVE, "", "sent");
+    hf_group group = { 0 };
+    hf_entry e = named(c, HF_OP_SAVE, "", "sent");
     e.version = 2;
     add(&s, c, e);
     add(&s, c, named(c, HF_OP_PUT, "uline/1", "two pencils"));
@@ -238,9 +238,9 @@ static void write_rows(core *c)
 
 static int compare_row(hf_txn *txn, hf_table table, const char *name, const hf_key *key)
 {
-    char     block[64];
+    char block[64];
     hf_bytes value;
-    int      wrong = 0;
+    int wrong = 0;
     CORE_OK(hf_txn_get(txn, table, hf_key_bytes(key), &value));
     if (table != HF_IN_META) {
         (void)snprintf(block, sizeof block, "%s.key", name);
@@ -252,7 +252,7 @@ static int compare_row(hf_txn *txn, hf_table table, const char *name, const hf_k
 
 static int compare_meta(hf_txn *txn, const char *name)
 {
-    char   block[64];
+    char block[64];
     hf_key key;
     hf_key_text(&key, name);
     (void)snprintf(block, sizeof block, "meta.%s", name);
@@ -263,11 +263,11 @@ static int compare_log(const core *c)
 {
     static const char *const names[] = { "record.1", "record.4", "record.11" };
     const uint64_t positions[] = { 1, 4, 11 };
-    int     wrong = 0;
+    int wrong = 0;
     hf_txn *txn;
     CORE_OK(hf_txn_read(c->disk, &txn));
     for (int i = 0; i < 3; i++) {
-        hf_key   key;
+        hf_key key;
         hf_bytes value;
         hf_key_number(&key, positions[i]);
         CORE_OK(hf_txn_get(txn, HF_IN_LOG, hf_key_bytes(&key), &value));
@@ -282,8 +282,8 @@ static int compare_tables(const core *c)
 {
     const uint64_t hash = hf_address_hash(SEED, ACTOR, strlen(ACTOR));
     hf_entry alarm = named(c, HF_OP_ALARM, "remind", ""), row = named(c, HF_OP_PUT, "uline/1", "");
-    hf_key   key;
-    hf_txn  *txn;
+    hf_key key;
+    hf_txn *txn;
     CORE_OK(hf_txn_read(c->disk, &txn));
     int wrong = compare_meta(txn, "format") + compare_meta(txn, "seed")
         + compare_meta(txn, "folding");
@@ -310,9 +310,9 @@ static int compare_tables(const core *c)
 static void test_store(void **state)
 {
     (void)state;
-    const char    *path = core_directory("format", true);
+    const char *path = core_directory("format", true);
     hf_log_options two = { .shards = 2 };
-    core           c;
+    core c;
     fix_seed(path);
     core_open(&c, path, NULL, &two);
     write_messages(&c);
@@ -329,10 +329,10 @@ static void test_store(void **state)
 static void test_marker(void **state)
 {
     (void)state;
-    hf_marker   marker = { .format = HF_FORMAT };
+    hf_marker marker = { .format = HF_FORMAT };
     const char *path = core_directory("format-marker", true);
-    char        file[4096];
-    uint8_t     is[BLOCK_MAX], said[BLOCK_MAX];
+    char file[4096];
+    uint8_t is[BLOCK_MAX], said[BLOCK_MAX];
     memcpy(marker.uuid, uuid, sizeof uuid);
     CORE_OK(hf_marker_write(path, &marker));
     (void)snprintf(file, sizeof file, "%s/" HF_MARKER_FILE, path);
@@ -351,7 +351,7 @@ static void test_uuid(void **state)
 {
     (void)state;
     hf_rowbuf buf = { 0 };
-    hf_key    key;
+    hf_key key;
     CORE_OK(hf_rowbuf_need(&buf, sizeof uuid + HF_ROW_EXTRA));
     memcpy(buf.bytes + 1, uuid, sizeof uuid);
     hf_key_text(&key, "uuid");
@@ -364,9 +364,9 @@ static void test_uuid(void **state)
 static void test_all_blocks(void **state)
 {
     (void)state;
-    char     line[LINE_MAX_BYTES];
+    char line[LINE_MAX_BYTES];
     unsigned blocks = 0;
-    FILE    *file = fopen(document, "r");
+    FILE *file = fopen(document, "r");
     assert_non_null(file);
     while (fgets(line, sizeof line, file))
         blocks += strncmp(line, "```hex ", 7) == 0;
@@ -376,9 +376,9 @@ static void test_all_blocks(void **state)
 
 int main(int argc, char **argv)
 {
-    uint64_t  ticks = 1;
-    hf_clock  still = { fixed_wall, counted_mono, &ticks };
-    char     *slash = document;
+    uint64_t ticks = 1;
+    hf_clock still = { fixed_wall, counted_mono, &ticks };
+    char *slash = document;
     for (int up = 0; slash && up < 3; up++)
         if ((slash = strrchr(document, '/')))
             *slash = '\0';

@@ -12,7 +12,7 @@
 
 static void nothing_more(hf_disk *disk)
 {
-    hf_txn  *txn;
+    hf_txn *txn;
     hf_space space;
     assert_int_equal(hf_txn_write(disk, &txn), HF_EUNKNOWN);
     assert_int_equal(hf_txn_read(disk, &txn), HF_EUNKNOWN);
@@ -88,9 +88,9 @@ static void test_unknown_but_there(void **state)
 static void test_dead_and_looked_at(void **state)
 {
     (void)state;
-    hf_disk        *look, *disk = open_ok("dead");
+    hf_disk *look, *disk = open_ok("dead");
     hf_disk_options looking = { .flags = HF_LOOK };
-    hf_txn         *txn;
+    hf_txn *txn;
     assert_int_equal(hf_disk_open(&look, path_of("dead"), &looking), HF_OK);
     fault = (struct fault){ .what = FAIL_SYNC, .error = EIO, .times = 1 };
     assert_int_equal(put_many(disk, 0, 10, 10), HF_EUNKNOWN);
@@ -106,11 +106,11 @@ static void test_dead_and_looked_at(void **state)
 static void test_spoiled(void **state)
 {
     (void)state;
-    hf_txn         *txn;
-    hf_disk        *disk = NULL;
+    hf_txn *txn;
+    hf_disk *disk = NULL;
     hf_disk_options tiny = { .store_max = MIB(1), .reserve = 4096 };
-    int             err;
-    uint64_t        n = 0;
+    int err;
+    uint64_t n = 0;
 
     assert_int_equal(hf_disk_open(&disk, path_of("spoiled"), &tiny), HF_OK);
     assert_int_equal(hf_txn_write(disk, &txn), HF_OK);
@@ -131,10 +131,10 @@ static void test_spoiled(void **state)
 static void test_full_map(void **state)
 {
     (void)state;
-    hf_disk        *disk = NULL;
+    hf_disk *disk = NULL;
     hf_disk_options small = { .store_max = MIB(8), .reserve = MIB(2) };
-    hf_space        space;
-    uint64_t        rows = 0;
+    hf_space space;
+    uint64_t rows = 0;
 
     for (int round = 0; round < 3; round++) {
         assert_int_equal(hf_disk_open(&disk, path_of("map"), &small), HF_OK);
@@ -167,7 +167,7 @@ static void test_free_pages(void **state)
     (void)state;
     hf_disk *disk = open_ok("free");
     hf_space before, after;
-    hf_txn  *reader;
+    hf_txn *reader;
 
     assert_int_equal(put_many(disk, 0, 4000, 1000), HF_OK);
     assert_int_equal(hf_txn_read(disk, &reader), HF_OK);
@@ -195,7 +195,7 @@ static void test_free_pages(void **state)
 static void fill(const char *path)
 {
     static char block[65536];
-    int         fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     for (size_t size = sizeof block; size >= 512; size /= 2)
         while (write(fd, block, size) > 0)
@@ -207,9 +207,9 @@ static void test_full_file_system(void **state)
 {
     (void)state;
     static char mounted[128];
-    hf_disk    *disk = NULL;
-    hf_space    space;
-    uint64_t    rows = 0;
+    hf_disk *disk = NULL;
+    hf_space space;
+    uint64_t rows = 0;
 
     (void)snprintf(mounted, sizeof mounted, "%s", path_of("mount"));
     assert_int_equal(mkdir(mounted, 0700), 0);
@@ -222,8 +222,8 @@ static void test_full_file_system(void **state)
     disk = open_ok("mount/store");
     for (int round = 0; round < 3; round++) {
         /* ... headroom is there, then somebody takes all the rest, */
-        while (rows < 1500 && hf_disk_headroom(disk, MIB(1)) &&
-               put_many(disk, rows, 20, 900) == HF_OK)
+        while (rows < 1500 && hf_disk_headroom(disk, MIB(1))
+               && put_many(disk, rows, 20, 900) == HF_OK)
             rows += 20;
         assert_true(hf_disk_headroom(disk, MIB(1)));
         fill(path_of("mount/ballast"));
@@ -255,16 +255,16 @@ static void test_full_file_system(void **state)
 static void test_file_limit(void **state)
 {
     (void)state;
-    int   status;
+    int status;
     pid_t pid = fork();
     if (pid == 0) {
         hf_disk *disk = NULL;
         (void)signal(SIGXFSZ, SIG_IGN);
-        if (setrlimit(RLIMIT_FSIZE, &(struct rlimit){ MIB(2) + 512, MIB(2) + 512 }) ||
-            open_small(&disk, path_of("limit")))
+        if (setrlimit(RLIMIT_FSIZE, &(struct rlimit){ MIB(2) + 512, MIB(2) + 512 })
+            || open_small(&disk, path_of("limit")))
             _exit(1);
-        if (hf_disk_headroom(disk, MIB(3)) || put_many(disk, 0, 2000, 3000) != HF_EFULL ||
-            put_many(disk, 0, 10, 3000))
+        if (hf_disk_headroom(disk, MIB(3)) || put_many(disk, 0, 2000, 3000) != HF_EFULL
+            || put_many(disk, 0, 10, 3000))
             _exit(2);
         hf_disk_close(disk);
         _exit(0);

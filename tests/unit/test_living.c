@@ -101,9 +101,16 @@ static uint64_t engine_time(void *user)
     return hf_clock_wall_ms();
 }
 
-static const hf_living living = { .type = type_of, .defines = defines, .runs = runs,
-                                  .resident = resident, .suspect = suspect, .note = note,
-                                  .now = engine_time, .full = is_full, .stats = stats, .limit = limit };
+static const hf_living living = { .type = type_of,
+                                  .defines = defines,
+                                  .runs = runs,
+                                  .resident = resident,
+                                  .suspect = suspect,
+                                  .note = note,
+                                  .now = engine_time,
+                                  .full = is_full,
+                                  .stats = stats,
+                                  .limit = limit };
 
 /* ---- Asking */
 
@@ -139,7 +146,7 @@ static hf_argument field(const char *name, hf_argument_type type)
 static const char *words(const char *name)
 {
     static char text[4][300];
-    static int  turn;
+    static int turn;
     hf_argument a = field(name, HF_ARG_TEXT);
     if (!a.given)
         return "";
@@ -364,9 +371,9 @@ static void test_one_message(void **state)
 
 static int plan(const char *change, hf_bytes arguments)
 {
-    hf_plan    p = { .count = 0 };
+    hf_plan p = { .count = 0 };
     hf_inquiry i = inquiry(&living, NULL);
-    int        err = hf_plan_make(&p, &i, change, arguments);
+    int err = hf_plan_make(&p, &i, change, arguments);
     hf_plan_done(&p);
     hf_out_done(&i.row);
     return err;
@@ -447,7 +454,7 @@ static void test_running_turns(void **state)
 {
     (void)state;
     hf_inquiry i = inquiry(&living, NULL);
-    uint64_t   running = 7;
+    uint64_t running = 7;
     assert_int_equal(hf_plan_running(&i, "order", &running), HF_OK);
     assert_int_equal(running, 0);
     engine.runs = full.waiting;
@@ -506,7 +513,7 @@ static void test_arguments_cut_short(void **state)
     static const uint8_t whole[] = { 0x82, 0xa1, 'b', 0x92, 0x01, 0x02, 0xa1, 'a', 0x05 };
     for (size_t len = 0; len < sizeof whole; len++) {
         hf_argument a = { .name = "a", .type = HF_ARG_UINT };
-        int         err = hf_arguments_known("it", hf_view(whole, len), &a, 1);
+        int err = hf_arguments_known("it", hf_view(whole, len), &a, 1);
         assert_int_equal(err, HF_EINVAL);
         assert_true(*hf_error_detail());
     }
@@ -530,7 +537,7 @@ static void test_arguments_cut_short(void **state)
 static void test_quoted_selections(void **state)
 {
     (void)state;
-    hf_where  *where;
+    hf_where *where;
     hf_message msg = { .to = "a/say \"hi\\\"", .from = "", .kind = "", .error = "" };
     assert_int_equal(hf_where_about(&where, "actor", msg.to), HF_OK);
     assert_true(hf_where_match(where, &msg, 0));

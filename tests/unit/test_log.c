@@ -207,11 +207,11 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_positions, reset), cmocka_unit_test_setup(test_large_group, reset),
-        cmocka_unit_test_setup(test_last_of_group, reset),
-        cmocka_unit_test_setup(test_damage, reset), cmocka_unit_test_setup(test_no_memory, reset)
-    };
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup(test_positions, reset),
+                                        cmocka_unit_test_setup(test_large_group, reset),
+                                        cmocka_unit_test_setup(test_last_of_group, reset),
+                                        cmocka_unit_test_setup(test_damage, reset),
+                                        cmocka_unit_test_setup(test_no_memory, reset) };
     const char *directory = core_directory("log", true);
     (void)snprintf(path, sizeof path, "%s/store", directory);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,10 +144,10 @@ static void test_pauses(void **state)
 
 static void fill(void)
 {
-    core         c;
-    char         to[32];
-    hf_group     group = { 0 };
-    hf_segment   sends = { .shard = 0 };
+    core c;
+    char to[32];
+    hf_group group = { 0 };
+    hf_segment sends = { .shard = 0 };
     static char *body;
     core_open(&c, path, &(hf_disk_options){ .store_max = MIB(256) }, NULL);
     for (int i = 0; i < ACTORS; i++) {

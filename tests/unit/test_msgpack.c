@@ -52,10 +52,10 @@ static void forget(struct memory *memory)
 /* 1: whole value, read alike; 0: both refuse; fails if they disagree. */
 static int read_alike(const void *data, size_t len)
 {
-    struct memory    memory = { .count = 0 };
+    struct memory memory = { .count = 0 };
     msgpack_unpacked theirs;
-    msgpack_object   ours;
-    size_t           end = 0;
+    msgpack_object ours;
+    size_t end = 0;
 
     /* A copy of exactly this size, so that a sanitizer sees every overrun. */
     char *copy = malloc(len ? len : 1);
@@ -108,7 +108,7 @@ static void pack_one_of_each(msgpack_packer *packer)
 static void every_kind_is_read_as_msgpack_c_does(void **state)
 {
     msgpack_sbuffer buffer;
-    msgpack_packer  packer;
+    msgpack_packer packer;
 
     (void)state;
     msgpack_sbuffer_init(&buffer);
@@ -128,7 +128,7 @@ static void short_bodies_are_judged_as_msgpack_c_does(void **state)
     static const uint8_t some[] = { 0x00, 0x01, 0x02, 0x80, 0x81, 0x91, 0x92, 0xa1, 0xc0, 0xc1,
         0xc4, 0xcc, 0xd0, 0xd9, 0xff };
     const size_t n = sizeof some;
-    int          whole = 0;
+    int whole = 0;
 
     (void)state;
     assert_false(read_alike("", 0));
@@ -153,11 +153,11 @@ static void short_bodies_are_judged_as_msgpack_c_does(void **state)
 
 static void a_value_cut_short_or_with_a_tail_is_refused(void **state)
 {
-    struct memory    memory = { .count = 0 };
-    msgpack_sbuffer  buffer;
-    msgpack_packer   packer;
+    struct memory memory = { .count = 0 };
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
     hf_msgpack_shape shape;
-    msgpack_object   value;
+    msgpack_object value;
 
     (void)state;
     msgpack_sbuffer_init(&buffer);
@@ -191,7 +191,7 @@ static void claimed_lengths_are_not_believed(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
-        struct memory  memory = { .count = 0 };
+        struct memory memory = { .count = 0 };
         msgpack_object value;
         assert_int_equal(hf_unpack(turn_of(&memory), hostile[i], &value), HF_EINVAL);
         assert_int_equal(memory.count, 0);
@@ -200,7 +200,7 @@ static void claimed_lengths_are_not_believed(void **state)
 
 static void depth_ends_at_32(void **state)
 {
-    char             body[64];
+    char body[64];
     hf_msgpack_shape shape;
 
     (void)state;
@@ -225,15 +225,15 @@ static void damaged_values_do_no_harm(void **state)
     static const char seedling[] = "\x84\xa5items\x92\x82\xa2id\xa6IT-001\xa3qty\x01\x82\xa2id"
                                    "\xa6IT-002\xa3qty\xcd\x01\x00\xa5promo\xc0\xa1""f\xcb@\x09!"
                                    "\xfbTD-\x18\xa1x\xd6\x01""abcd";
-    const size_t     len = sizeof seedling - 1;
-    uint64_t         seed = 20260101;
+    const size_t len = sizeof seedling - 1;
+    uint64_t seed = 20260101;
     hf_msgpack_shape shape;
-    int              sound = 0;
+    int sound = 0;
 
     (void)state;
     assert_int_equal(hf_msgpack_scan(hf_view(seedling, len), &shape), HF_OK);
     for (int i = 0; i < 300000; i++) {
-        size_t   cut = len;
+        size_t cut = len;
         uint8_t *body = malloc(len);
         memcpy(body, seedling, len);
         for (int change = 0; change < 1 + i % 4; change++) {
@@ -244,7 +244,7 @@ static void damaged_values_do_no_harm(void **state)
             cut = (size_t)(seed >> 40) % len;
         body = realloc(body, cut ? cut : 1);
         if (hf_msgpack_scan(hf_view(body, cut), &shape) == HF_OK) {
-            struct memory  memory = { .count = 0 };
+            struct memory memory = { .count = 0 };
             msgpack_object value;
             assert_true(shape.elements + 2 * shape.pairs < cut);
             assert_int_equal(hf_unpack(turn_of(&memory), hf_view(body, cut), &value), HF_OK);
@@ -260,9 +260,9 @@ static void fields_are_found_by_name_and_type(void **state)
 {
     static const char body[] = "\x85\xa4name\xa3""Ada\xa3qty\x07\xa3neg\xff\xa4name\xa3""Bob"
                                "\x01\xa3one";
-    struct memory     memory = { .count = 0 };
-    msgpack_object    map, text = { .type = MSGPACK_OBJECT_STR };
-    uint64_t          number = 99;
+    struct memory memory = { .count = 0 };
+    msgpack_object map, text = { .type = MSGPACK_OBJECT_STR };
+    uint64_t number = 99;
 
     (void)state;
     assert_int_equal(hf_unpack(turn_of(&memory), hf_view(body, sizeof body - 1), &map), HF_OK);
@@ -283,11 +283,11 @@ static void fields_are_found_by_name_and_type(void **state)
 
 static void a_packer_grows_with_what_is_packed(void **state)
 {
-    struct memory   memory = { .count = 0 };
+    struct memory memory = { .count = 0 };
     msgpack_packer *packer = hf_packer(turn_of(&memory));
-    msgpack_object  map;
-    uint64_t        number;
-    char            name[16];
+    msgpack_object map;
+    uint64_t number;
+    char name[16];
 
     (void)state;
     assert_int_equal(hf_packed(packer).len, 0);
@@ -310,7 +310,7 @@ static void without_memory_nothing_half_packed_comes_out(void **state)
 
     (void)state;
     for (size_t nth = 1; !finished; nth++) {
-        struct memory   memory = { .fail_at = nth };
+        struct memory memory = { .fail_at = nth };
         msgpack_packer *packer = hf_packer(turn_of(&memory));
         assert_non_null(packer);
         msgpack_pack_array(packer, 1000);

@@ -104,7 +104,7 @@ static int ask(hf_store *store, const question *q, uint64_t *sum)
 static void ask_once(hf_store *store, const question *q, int kind, uint64_t want)
 {
     uint64_t sum;
-    int      err = ask(store, q, &sum);
+    int err = ask(store, q, &sum);
     nth_off();
     if (err && !*hf_detail())
         fail_msg("%s: %d without a detail", q->name ? q->name : "find", err);
@@ -151,7 +151,7 @@ static void make_store(void)
 
 static void test_questions(void **state)
 {
-    hf_clock  clock = { .wall_ms = still, .mono_ns = still };
+    hf_clock clock = { .wall_ms = still, .mono_ns = still };
     hf_store *store;
     (void)state;
     make_store();

@@ -20,7 +20,7 @@ enum { LMDB_ERRORS = sizeof lmdb_errors / sizeof *lmdb_errors };
 static unsigned open_files(void)
 {
     unsigned count = 0;
-    DIR     *dir = opendir("/proc/self/fd");
+    DIR *dir = opendir("/proc/self/fd");
     assert_non_null(dir);
     while (readdir(dir))
         count++;
@@ -64,7 +64,7 @@ static uint64_t make_store(const char *at)
 static void open_once(const char *at, uint32_t flags, uint64_t sum, unsigned files, bool memory)
 {
     hf_disk_options options = { .store_max = MIB(64), .reserve = MIB(16), .flags = flags };
-    hf_disk        *disk = NULL;
+    hf_disk *disk = NULL;
     hf_error_clear();
     int err = hf_disk_open(&disk, at, &options);
     nth_off();
@@ -103,7 +103,7 @@ static void test_open(void **state)
 static void create_once(const char *at, unsigned files, bool memory)
 {
     hf_disk_options options = { .store_max = MIB(64), .reserve = MIB(16) };
-    hf_disk        *disk = NULL;
+    hf_disk *disk = NULL;
     hf_error_clear();
     int err = hf_disk_open(&disk, at, &options);
     nth_off();
@@ -125,7 +125,7 @@ static void test_create(void **state)
 {
     (void)state;
     const char *at = path_of("fresh");
-    unsigned    files = open_files();
+    unsigned files = open_files();
     static const int errors[] = { EIO, ENOSPC, ENOMEM, EACCES };
     NTH_EACH(n, NTH_MEMORY, 0)
         create_once(at, files, true);
@@ -142,7 +142,7 @@ static void test_create(void **state)
 static int live(hf_disk *disk, const hf_log_options *options)
 {
     hf_log *log = NULL;
-    int     err = hf_log_open(&log, disk, options);
+    int err = hf_log_open(&log, disk, options);
     if (!err)
         err = hf_replay(log);
     if (!err)
@@ -156,9 +156,9 @@ static int live(hf_disk *disk, const hf_log_options *options)
 static void live_once(uint64_t sum, bool past, bool memory)
 {
     hf_disk_options options = { .store_max = MIB(64), .reserve = MIB(16) };
-    hf_log_options  log = small_window;
-    hf_disk        *disk;
-    int             armed = nth.kind;
+    hf_log_options log = small_window;
+    hf_disk *disk;
+    int armed = nth.kind;
     log.past = past;
     nth.kind = NTH_NONE; /* opening the disk has a test of its own */
     CORE_OK(hf_disk_open(&disk, path, &options));
@@ -199,7 +199,7 @@ static int count_one(void *user, hf_bytes key, hf_bytes payload)
 static uint64_t waiting_in(core *c)
 {
     hf_view_of *view;
-    uint64_t    count = 0;
+    uint64_t count = 0;
     CORE_OK(hf_view_open(&view, c->disk));
     CORE_OK(hf_view_walk(view, HF_IN_INBOX, hf_view("", 0), count_one, &count));
     hf_view_close(view);
@@ -209,11 +209,11 @@ static uint64_t waiting_in(core *c)
 /* One message is done, so that its row has to go; two come; one state is saved. */
 static int append_some(core *c, uint64_t done)
 {
-    hf_group   group = { 0 };
+    hf_group group = { 0 };
     hf_segment facts = { .shard = HF_FACTS }, sends = { .shard = 0 }, more = { .shard = 1 };
-    hf_entry   save = full_entry(c, HF_OP_SAVE, "order/1", 0, "", "another state");
-    hf_entry   send = full_entry(c, HF_OP_SEND, "paid/7", 0, "place", "body");
-    int        err = hf_segment_add(&facts, &save);
+    hf_entry save = full_entry(c, HF_OP_SAVE, "order/1", 0, "", "another state");
+    hf_entry send = full_entry(c, HF_OP_SEND, "paid/7", 0, "place", "body");
+    int err = hf_segment_add(&facts, &save);
     if (!err)
         err = hf_segment_add(&sends, &send);
     if (!err)
@@ -345,8 +345,8 @@ static int see_entry(void *user, const hf_entry *e)
 static int look_at_all(hf_disk *disk, uint64_t *sum)
 {
     hf_view_of *view;
-    hf_bytes    image;
-    uint64_t    version, seen = 0;
+    hf_bytes image;
+    uint64_t version, seen = 0;
     *sum = 1;
     int err = hf_view_open(&view, disk);
     if (err)

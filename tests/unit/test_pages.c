@@ -19,7 +19,7 @@ typedef struct sum {
 static void add(sum *s, hf_bytes key, hf_bytes value)
 {
     const uint8_t *bytes = value.data;
-    uint64_t       number = number_of(key);
+    uint64_t number = number_of(key);
     s->ordered = s->ordered && (!s->rows || number > s->last);
     s->last = number;
     s->rows++;
@@ -44,10 +44,10 @@ static int add_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 
 static sum seen_by_lmdb(hf_disk *disk)
 {
-    sum        s = { .ordered = true };
-    hf_txn    *txn;
+    sum s = { .ordered = true };
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   key, value;
+    hf_bytes key, value;
     assert_int_equal(hf_txn_read(disk, &txn), HF_OK);
     assert_int_equal(hf_cursor_open(txn, HF_IN_STATE, &cursor), HF_OK);
     while (hf_cursor_next(cursor, &key, &value) == HF_OK)
@@ -67,9 +67,9 @@ static void complain(void *user, uint64_t page, const char *why)
 
 static counted seen_by_pages(const char *file)
 {
-    hf_pages     *pages;
+    hf_pages *pages;
     hf_pages_tree tree;
-    counted       c = { .rows = { .ordered = true } };
+    counted c = { .rows = { .ordered = true } };
     assert_int_equal(hf_pages_open(&pages, file), HF_OK);
     assert_int_equal(hf_pages_table(pages, 0, "state", &tree), HF_OK);
     assert_int_equal(hf_pages_walk(pages, &tree, add_row, complain, &c), HF_OK);
@@ -92,8 +92,8 @@ static void test_same_as_lmdb(void **state)
 {
     (void)state;
     hf_disk *disk = make("same");
-    sum      wanted = seen_by_lmdb(disk);
-    counted  found = seen_by_pages(path_of("same/data.mdb"));
+    sum wanted = seen_by_lmdb(disk);
+    counted found = seen_by_pages(path_of("same/data.mdb"));
     hf_disk_close(disk);
     assert_int_equal(wanted.rows, ROWS + LARGE_ROWS - 500);
     assert_int_equal(found.rows.rows, wanted.rows);
@@ -104,7 +104,7 @@ static void test_same_as_lmdb(void **state)
 
 static void test_refusals(void **state)
 {
-    hf_pages     *pages;
+    hf_pages *pages;
     hf_pages_tree tree;
     (void)state;
     assert_int_equal(hf_pages_open(&pages, path_of("nothing")), HF_ENOTFOUND);
@@ -163,9 +163,9 @@ static int count_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 static uint64_t read_all(const char *file, uint64_t *bad, uint64_t *orphans)
 {
     static const char *const names[] = { "log", "inbox", "state", "meta" };
-    hf_pages                *pages;
-    hf_pages_tree            tree;
-    counted                  c = { .bad = 0 }, o = { .bad = 0 };
+    hf_pages *pages;
+    hf_pages_tree tree;
+    counted c = { .bad = 0 }, o = { .bad = 0 };
     *bad = *orphans = 0;
     if (hf_pages_open(&pages, file))
         return 0;
@@ -226,9 +226,9 @@ static void test_orphans(void **state)
     (void)state;
     hf_disk_close(make("lost"));
     const char *file = path_of("lost/data.mdb");
-    image       whole = read_image(file);
-    uint64_t    rows = read_all(file, &before_bad, &before);
-    hf_pages   *pages;
+    image whole = read_image(file);
+    uint64_t rows = read_all(file, &before_bad, &before);
+    hf_pages *pages;
     hf_pages_tree tree;
     assert_int_equal(hf_pages_open(&pages, file), HF_OK);
     assert_int_equal(hf_pages_table(pages, 0, "state", &tree), HF_OK);

@@ -49,7 +49,7 @@ static bool truth(size_t row, const char *name)
 static const char *words(size_t row, const char *name)
 {
     static char text[4][300];
-    static int  turn;
+    static int turn;
     hf_argument a = field(row, name, HF_ARG_TEXT);
     if (!a.given)
         return NULL;
@@ -148,7 +148,7 @@ static void put_rows(core *c)
 static filled fill(const char *path)
 {
     filled f;
-    core   c;
+    core c;
     core_open(&c, path, NULL, NULL);
     f.folded_dead = kill_one(&c, "order/9", "no \"stock\"", 5000);
     core_put(&c, HF_FACTS, &(hf_entry){ .op = HF_OP_PAUSE, .to = "paid", .to_len = 4, .name = "",
@@ -195,7 +195,7 @@ static hf_store *open_filled(const char *name, filled *f)
 static void test_stats(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("stats", &f);
     OK(ask(store, "stats", none));
     assert_int_equal(row_count, 1);
@@ -217,7 +217,7 @@ static void test_stats(void **state)
 static void test_ls(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("ls", &f);
     OK(ask(store, "ls", none));
     assert_int_equal(row_count, 3);
@@ -258,7 +258,7 @@ static void test_ls(void **state)
 static void test_messages(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("messages", &f);
     OK(ask(store, "messages", none));
     assert_int_equal(row_count, 7);
@@ -281,8 +281,8 @@ static void test_messages(void **state)
     assert_int_equal(number(6, "matched"), 6);
 
     uint64_t after = 0; /* pages of two */
-    size_t   seen = 0;
-    bool     more = true;
+    size_t seen = 0;
+    bool more = true;
     while (more) {
         hf_out_clear(&args);
         hf_out_map(&args, NULL);
@@ -317,7 +317,7 @@ static int ask_id(hf_store *store, uint64_t id)
 static void test_message(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("message", &f);
     OK(ask_id(store, f.retrying));
     assert_string_equal(words(0, "actor"), "order/2");
@@ -371,7 +371,7 @@ static void expect_few_rows(hf_store *store)
 static void test_actor(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("actor", &f);
     OK(ask(store, "actor", one_text("actor", "order/1")));
     assert_true(truth(0, "known"));
@@ -417,9 +417,9 @@ static int find_one(void *user, const hf_message *msg)
 static void test_find(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("find", &f);
-    found     all = { .store = store };
+    found all = { .store = store };
     assert_int_equal(hf_find(store, NULL, find_one, &all), 77);
     assert_int_equal(all.count, 6);
     all = (found){ .store = store };
@@ -435,7 +435,7 @@ static void test_find(void **state)
 static void test_requeue(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("requeue", &f);
     for (int round = 0; round < 2; round++) { /* the second time nothing is left to do */
         OK(change(store, "requeue", ids_of(f.dead, f.retrying, f.waiting, f.done)));
@@ -467,7 +467,7 @@ static void test_requeue(void **state)
 static void test_pause_and_resume(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("pause", &f);
     OK(change(store, "pause", one_text("what", "")));
     assert_int_equal(number(0, "waiting"), 4);
@@ -511,7 +511,7 @@ static hf_bytes letters(const char *to, int count)
 static void test_send(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("send", &f);
     OK(change(store, "send", letters("new/1", 3)));
     assert_int_equal(field(0, "ids", HF_ARG_ARRAY).count, 3);
@@ -534,9 +534,9 @@ static void test_send(void **state)
 static void test_busy(void **state)
 {
     (void)state;
-    filled    f;
+    filled f;
     hf_store *store = open_filled("busy", &f);
-    core      c;
+    core c;
     core_open(&c, path_of("busy"), NULL, NULL);
     OK(ask(store, "stats", none));
     assert_string_equal(words(0, "source"), "hung");
@@ -563,7 +563,7 @@ static void test_bad_arguments(void **state)
         { "\x93\x01\x02\x03", 4 },           /* no map */
         { "\x81\xa2id\x01\x01", 6 },         /* bytes behind it */
     };
-    filled    f;
+    filled f;
     hf_store *store = open_filled("bad", &f);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(ask(store, "message", hf_view(bad[i].bytes, bad[i].len)), HF_EINVAL);

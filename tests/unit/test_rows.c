@@ -13,11 +13,11 @@
 static void test_get_put_del(void **state)
 {
     (void)state;
-    hf_disk   *disk = open_ok("rows");
-    hf_txn    *txn, *other;
-    hf_bytes   value;
-    char       big[600] = { 0 };
-    uint64_t   count;
+    hf_disk *disk = open_ok("rows");
+    hf_txn *txn, *other;
+    hf_bytes value;
+    char big[600] = { 0 };
+    uint64_t count;
     hf_cursor *cursor;
 
     assert_int_equal(hf_txn_write(disk, &txn), HF_OK);
@@ -74,12 +74,12 @@ static void test_append(void **state)
 {
     (void)state;
     static const size_t lengths[] = { 1, 100, 2000, 5000, 100000, 3000000 };
-    hf_disk   *disk = open_ok("append");
+    hf_disk *disk = open_ok("append");
     number_key key;
-    hf_txn    *txn;
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   found, value;
-    void      *room;
+    hf_bytes found, value;
+    void *room;
 
     assert_int_equal(hf_txn_write(disk, &txn), HF_OK);
     for (uint64_t i = 0; i < 60; i++) {
@@ -115,11 +115,11 @@ static void test_append(void **state)
 static void test_delete_while_walking(void **state)
 {
     (void)state;
-    hf_disk   *disk = open_ok("walk");
-    hf_txn    *txn;
+    hf_disk *disk = open_ok("walk");
+    hf_txn *txn;
     hf_cursor *cursor;
-    hf_bytes   key, value;
-    uint64_t   met = 0;
+    hf_bytes key, value;
+    uint64_t met = 0;
 
     assert_int_equal(put_many(disk, 0, ROWS, 37), HF_OK);
     for (unsigned pass = 0; pass < 3; pass++) {
@@ -179,9 +179,9 @@ static void found_is(int err, long n, hf_bytes key, hf_bytes value)
 static void step(hf_cursor *cursor)
 {
     static const char filler[1200];
-    number_key        number;
-    hf_bytes          key = { 0 }, value = { 0 };
-    long              n = (long)(hf_random() % ROWS);
+    number_key number;
+    hf_bytes key = { 0 }, value = { 0 };
+    long n = (long)(hf_random() % ROWS);
 
     unsigned what = (unsigned)(hf_random() % 100);
     if (at < 0 || what < 6) {
@@ -212,8 +212,8 @@ static void step(hf_cursor *cursor)
 static void test_model(void **state)
 {
     (void)state;
-    hf_disk   *disk = open_ok("model");
-    hf_txn    *txn;
+    hf_disk *disk = open_ok("model");
+    hf_txn *txn;
     hf_cursor *cursor, *other;
 
     hf_random_seed(20260101);
@@ -242,7 +242,7 @@ static hf_disk *shared;
 static void *read_often(void *user)
 {
     uint64_t *wrong = user, rows;
-    hf_txn   *txns[3];
+    hf_txn *txns[3];
     for (int i = 0; i < 2000; i++) {
         for (int t = 0; t < 3; t++) {
             if (hf_txn_read(shared, &txns[t]))
@@ -260,7 +260,7 @@ static void test_many_readers(void **state)
 {
     (void)state;
     pthread_t thread[8];
-    uint64_t  wrong[8] = { 0 };
+    uint64_t wrong[8] = { 0 };
 
     shared = open_ok("readers");
     for (int i = 0; i < 8; i++)
@@ -274,7 +274,7 @@ static void test_many_readers(void **state)
 
     /* More at once than there are places for. */
     hf_txn *txns[600];
-    int     open = 0, err = HF_OK;
+    int open = 0, err = HF_OK;
     while (open < 600 && (err = hf_txn_read(shared, &txns[open])) == HF_OK)
         open++;
     assert_int_equal(err, HF_EAGAIN);

@@ -52,8 +52,8 @@ static void same_item(const hf_rowitem *item, uint32_t i)
 
 static void put(hf_rowset *set, uint32_t i, uint64_t step)
 {
-    uint32_t    value = (uint32_t)step * 2 + 2, before = there[i];
-    bool        gone = step % 5 == 0;
+    uint32_t value = (uint32_t)step * 2 + 2, before = there[i];
+    bool gone = step % 5 == 0;
     hf_rowitem *item = hf_rowset_make(set, name_of(i), gone ? hf_view(NULL, 0)
                                                             : hf_view(&value, sizeof value));
     hf_rowitem *old = hf_rowset_put(set, item);
@@ -82,7 +82,7 @@ static void take(hf_rowset *set)
 
 static void seek(const hf_rowset *set, uint32_t i, bool behind)
 {
-    uint32_t    want = behind ? i + 1 : i;
+    uint32_t want = behind ? i + 1 : i;
     hf_rowitem *item = hf_rowset_seek(set, name_of(i), behind);
     while (want < NAMES && !there[want])
         want++;

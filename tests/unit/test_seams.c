@@ -63,7 +63,7 @@ static void *detail_elsewhere(void *user)
 static void error_belongs_to_its_thread(void **state)
 {
     pthread_t thread;
-    char      seen[600] = "?";
+    char seen[600] = "?";
 
     (void)state;
     hf_error(HF_EIO, "from this thread");
@@ -128,13 +128,13 @@ static void clock_is_the_system_or_the_test(void **state)
 
 static void random_unseeded_differs_between_processes(void **state)
 {
-    int      ends[2];
+    int ends[2];
     uint64_t theirs = 0;
 
     (void)state;
     assert_int_equal(pipe(ends), 0);
     uint64_t first = hf_random();
-    pid_t    child = fork();
+    pid_t child = fork();
     if (child == 0) {
         uint64_t number = hf_random();
         _exit(write(ends[1], &number, sizeof number) != (ssize_t)sizeof number);
@@ -183,7 +183,7 @@ static int by_value(const void *a, const void *b)
 static void random_seeded_repeats_and_threads_share_it(void **state)
 {
     static uint64_t alone[2000], shared[2000];
-    pthread_t       thread;
+    pthread_t thread;
 
     (void)state;
     hf_random_seed(7);
@@ -271,7 +271,7 @@ static void codec_writes_the_same_bytes_everywhere(void **state)
 {
     static const uint8_t little[] = { 8, 7, 6, 5, 4, 3, 2, 1 };
     static const uint8_t big[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
-    uint8_t              at[9];
+    uint8_t at[9];
 
     (void)state;
     hf_put64(at + 1, 0x0102030405060708);
@@ -295,7 +295,7 @@ static const char *self;
 
 static int status_of(const char *what, const char *kill_at)
 {
-    int   status = 0;
+    int status = 0;
     pid_t child = fork();
 
     if (child == 0) {

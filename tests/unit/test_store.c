@@ -12,7 +12,7 @@ static void test_create(void **state)
 {
     (void)state;
     struct stat st;
-    uint8_t     uuid[16], zero[16] = { 0 };
+    uint8_t uuid[16], zero[16] = { 0 };
     static const char *const files[] = { "data.mdb", "lock.mdb", "holdfast.id", "holdfast.lock" };
 
     hf_disk *disk = open_ok("create");
@@ -42,7 +42,7 @@ static void test_create(void **state)
 static void test_places(void **state)
 {
     (void)state;
-    hf_disk        *disk = NULL;
+    hf_disk *disk = NULL;
     hf_disk_options look = { .flags = HF_LOOK };
 
     refused("no/such/parent", HF_EINVAL, "no/such");
@@ -143,7 +143,7 @@ static void test_killed_creation(void **state)
 {
     (void)state;
     struct timespec old[2] = { { 1000, 0 }, { 1000, 0 } };
-    int             status = 0, made = 0, nothing = 0;
+    int status = 0, made = 0, nothing = 0;
 
     for (int at = 1; at < 200; at++) {
         char name[32];
@@ -189,10 +189,10 @@ static void test_no_map(void **state)
 {
     (void)state;
     static const char *const names[] = { "wide1", "wide2", "wide3" };
-    hf_disk        *disk[3] = { NULL, NULL, NULL };
+    hf_disk *disk[3] = { NULL, NULL, NULL };
     hf_disk_options wide = { .store_max = UINT64_C(1) << 45, .reserve = UINT64_C(1) << 45 };
     hf_disk_options absurd = { .store_max = UINT64_C(1) << 60 };
-    int             err = HF_OK;
+    int err = HF_OK;
 
     assert_int_equal(hf_disk_open(&disk[0], path_of("absurd"), &absurd), HF_EINVAL);
     for (int i = 0; i < 3 && !err; i++) {
@@ -210,9 +210,9 @@ static void test_no_map(void **state)
 static void test_busy_here(void **state)
 {
     (void)state;
-    hf_disk        *look, *more, *disk = open_ok("busy");
+    hf_disk *look, *more, *disk = open_ok("busy");
     hf_disk_options looking = { .flags = HF_LOOK };
-    hf_txn         *txn;
+    hf_txn *txn;
 
     refused("busy", HF_EBUSY, "in this process");
     assert_int_equal(symlink(path_of("busy"), path_of("alias")), 0);
@@ -245,7 +245,7 @@ static void test_busy_here(void **state)
 /* A child that does `work` and then sleeps; `ready` waits until it has. */
 static pid_t child_with(const char *name, int (*work)(hf_disk **disk, const char *path))
 {
-    int  ends[2];
+    int ends[2];
     char byte = 0;
     assert_int_equal(pipe(ends), 0);
     pid_t pid = fork();
@@ -272,8 +272,8 @@ static void end_child(pid_t pid)
 static void test_busy_elsewhere(void **state)
 {
     (void)state;
-    char            words[64];
-    hf_disk        *look;
+    char words[64];
+    hf_disk *look;
     hf_disk_options looking = { .flags = HF_LOOK };
 
     pid_t pid = child_with("held", open_small);
@@ -290,8 +290,8 @@ static void test_busy_elsewhere(void **state)
 static int look_and_hold(hf_disk **disk, const char *path)
 {
     hf_disk_options looking = { .flags = HF_LOOK };
-    hf_txn         *txn;
-    int             err = hf_disk_open(disk, path, &looking);
+    hf_txn *txn;
+    int err = hf_disk_open(disk, path, &looking);
     return err ? err : hf_txn_read(*disk, &txn);
 }
 
@@ -299,7 +299,7 @@ static void test_dead_readers(void **state)
 {
     (void)state;
     hf_disk *disk = open_ok("readers");
-    pid_t    pid = child_with("readers", look_and_hold);
+    pid_t pid = child_with("readers", look_and_hold);
     assert_int_equal(hf_disk_sweep(disk), 0);
     end_child(pid);
     assert_int_equal(hf_disk_sweep(disk), 1);
@@ -311,12 +311,12 @@ static hf_disk *parents;
 
 static int use_parents(hf_disk **disk, const char *path)
 {
-    hf_txn  *txn;
+    hf_txn *txn;
     hf_space space;
-    bool     kept = hf_txn_write(parents, &txn) == HF_EFORK &&
-                hf_txn_read(parents, &txn) == HF_EFORK && hf_disk_forked(parents) == HF_EFORK &&
-                hf_disk_space(parents, &space) == HF_EFORK && !hf_disk_headroom(parents, 0) &&
-                hf_disk_sweep(parents) == HF_EFORK && open_small(disk, path) == HF_EBUSY;
+    bool kept = hf_txn_write(parents, &txn) == HF_EFORK && hf_txn_read(parents, &txn) == HF_EFORK
+                && hf_disk_forked(parents) == HF_EFORK && hf_disk_space(parents, &space) == HF_EFORK
+                && !hf_disk_headroom(parents, 0) && hf_disk_sweep(parents) == HF_EFORK
+                && open_small(disk, path) == HF_EBUSY;
     hf_disk_close(parents);
     return !kept;
 }
@@ -353,7 +353,7 @@ static void test_fork(void **state)
 static void test_last_stop(void **state)
 {
     (void)state;
-    char     text[512];
+    char text[512];
     hf_disk *disk = open_ok("stop");
     assert_int_equal(hf_disk_last_stop(disk, text, sizeof text), HF_ENOTFOUND);
     hf_disk_note_stop(disk, HF_EIO, "fdatasync said no");

@@ -258,10 +258,10 @@ static void die_while(const char *store, uint64_t a, uint64_t b, uint64_t alone)
 static void test_file(void **state)
 {
     (void)state;
-    hf_strikes  strikes;
+    hf_strikes strikes;
     const char *store = make_store("file");
     struct stat st;
-    char        path[200];
+    char path[200];
 
     assert_int_equal(hf_strikes_open(&strikes, store), HF_OK);
     assert_false(strikes.died);
@@ -296,9 +296,9 @@ static void test_file(void **state)
 static void test_damaged_file(void **state)
 {
     (void)state;
-    hf_strikes  strikes;
+    hf_strikes strikes;
     const char *store = make_store("damaged");
-    char        path[200];
+    char path[200];
     (void)snprintf(path, sizeof path, "%s/strikes", store);
     write_file(path, "rubbish that is shorter than the file should be");
     assert_int_equal(hf_strikes_open(&strikes, store), HF_OK);

@@ -119,7 +119,8 @@ static void put_option(FILE *to, int id)
 
 static void put_selections(FILE *to)
 {
-    fputs(".SH SELECTIONS\nWhat \\fB\\-\\-where\\fR takes is joined from comparisons, as in\n.PP\n", to);
+    fputs(".SH SELECTIONS\nWhat \\fB\\-\\-where\\fR takes is joined from comparisons, as in\n.PP\n",
+          to);
     put_lines(to, cli_selections_example);
     put_rows(to, cli_selections);
     fputs(".PP\n", to);
@@ -134,8 +135,8 @@ static void put_head(FILE *to, const char *command)
         fputs("\\-", to);
     for (const char *c = command; *c != 0; c++)
         fputc(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c, to);
-    fprintf(to, " 1 \"\" \"holdfast %d.%d.%d\" \"Holdfast\"\n.SH NAME\nholdfast%s", HF_VERSION_MAJOR,
-            HF_VERSION_MINOR, HF_VERSION_PATCH, *command != 0 ? "\\-" : "");
+    fprintf(to, " 1 \"\" \"holdfast %d.%d.%d\" \"Holdfast\"\n.SH NAME\nholdfast%s",
+            HF_VERSION_MAJOR, HF_VERSION_MINOR, HF_VERSION_PATCH, *command != 0 ? "\\-" : "");
     put(to, command);
     fputs(" \\- ", to);
 }

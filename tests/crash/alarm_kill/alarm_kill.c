@@ -55,7 +55,7 @@ static void set_some(hf_turn *turn, uint32_t first)
 
 static int handle(hf_turn *turn, const hf_message *msg)
 {
-    image    now = { { 0 }, 0 };
+    image now = { { 0 }, 0 };
     hf_bytes state = hf_state(turn);
     if (state.len == sizeof now)
         memcpy(&now, state.data, sizeof now);
@@ -112,7 +112,7 @@ static bool all_came(hf_engine *engine)
 static int live(bool first, bool last)
 {
     hf_engine *engine = NULL;
-    char       path[80];
+    char path[80];
     (void)snprintf(path, sizeof path, "%s/store", root);
     int err = hf_open(&engine, path, HF_OPTIONS(.types = types, .window = 8 << 20,
                                                 .log = hf_log_stderr));
@@ -149,7 +149,7 @@ static pid_t begin(bool first, bool last)
 static int run(unsigned seed)
 {
     uint64_t part = ((uint64_t)seconds * 1000 + 500) / (kills + 1);
-    int      status = 1;
+    int status = 1;
     for (uint32_t i = 0; i < kills; i++) {
         pid_t pid = begin(i == 0, false);
         nap(part / 2 + (uint64_t)rand_r(&seed) % part);
@@ -169,7 +169,7 @@ static int run(unsigned seed)
 int main(int argc, char **argv)
 {
     const char *given = getenv("SEED");
-    unsigned    seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
     alarms = argc > 1 ? (uint32_t)atoi(argv[1]) / EACH * EACH : alarms;
     seconds = argc > 2 ? (uint32_t)atoi(argv[2]) : seconds;
     kills = argc > 3 ? (uint32_t)atoi(argv[3]) : kills;

@@ -11,8 +11,8 @@
  *
  * Happy path: three stores are filled, one in its window, one folded in part, one in its
  * tables. Each image is a copy with one damage; an engine in a child, a tool's questions,
- * a checkup and a salvage in others are let loose on it. LMDB has no checksums: pages that point to nowhere may
- * end the process in its code or on its map, hide rows, or keep it busy for ever, and
+ * a checkup and a salvage in others are let loose on it. LMDB has no checksums: pages that point to
+ * nowhere may end the process in its code or on its map, hide rows, or keep it busy for ever, and
  * that is counted. What may never be: a handler or a reader is handed bytes that nobody
  * sent, a message twice, a pause not kept, a refusal that does not say what helps, an end
  * anywhere else. */
@@ -66,9 +66,9 @@ static const char *base;
 static bool in_data(const void *address)
 {
     const uint64_t reach = (UINT64_C(4) << 30) + (64 << 10);
-    char           line[600];
-    FILE          *maps = fopen("/proc/self/maps", "r");
-    bool           is = false;
+    char line[600];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    bool is = false;
     while (maps && fgets(line, sizeof line, maps)) {
         uintptr_t from = 0, to = 0;
         if (strstr(line, "data.mdb") && sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to) == 2)
@@ -81,8 +81,8 @@ static bool in_data(const void *address)
 
 static bool in_lmdb(void)
 {
-    void   *frames[64];
-    int     count = backtrace(frames, 64);
+    void *frames[64];
+    int count = backtrace(frames, 64);
     Dl_info info;
     for (int i = 0; i < count; i++)
         if (dladdr(frames[i], &info) && info.dli_fname && strstr(info.dli_fname, "liblmdb"))
@@ -116,7 +116,7 @@ static void on_death(int number, siginfo_t *info, void *context)
 static void watch_for_death(void)
 {
     static const int numbers[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-    void            *frames[4];
+    void *frames[4];
     struct sigaction act = { .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_NODEFER) };
     act.sa_sigaction = on_death;
     (void)backtrace(frames, 4); /* loads what it needs */
@@ -175,7 +175,7 @@ static void lay_out(const image *i, const char *path)
     (void)mkdir(path, 0700);
     scratch_clear(path);
     (void)snprintf(marker, sizeof marker, "%s/holdfast.id", originals[i->what].path);
-    int     fd = open(marker, O_RDONLY | O_CLOEXEC);
+    int fd = open(marker, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text);
     if (len <= 0) {
         perror(marker);
@@ -192,7 +192,7 @@ static void lay_out(const image *i, const char *path)
 static bool is_branch(const image *i)
 {
     const uint8_t *was = originals[i->what].bytes;
-    size_t         at = 0;
+    size_t at = 0;
     while (at < i->len && i->bytes[at] == was[at])
         at++;
     const uint8_t *page = was + at / PAGE * PAGE;
@@ -202,7 +202,7 @@ static bool is_branch(const image *i)
 static void damage_it(image *i)
 {
     const original *o = &originals[i->what];
-    uint64_t        chance = opt.seed * 1000003 + i->number * 7919 + i->how * 104729u;
+    uint64_t chance = opt.seed * 1000003 + i->number * 7919 + i->how * 104729u;
     i->len = o->len;
     memcpy(i->bytes, o->bytes, o->len);
     (void)core_random(&chance);
@@ -274,7 +274,7 @@ static void try_image(image *i)
 /* One that was kept: what it was before, which the others ask for, is gone. */
 static int look_again(void)
 {
-    char  data[PATH_MAX];
+    char data[PATH_MAX];
     image i = { .how = (harm)(opt.kind - 1), .what = (sort)(opt.image % SORTS) };
     (void)snprintf(data, sizeof data, "%s/data.mdb", opt.store);
     if (!read_file(data, &i.bytes, &i.len)) {
@@ -305,7 +305,7 @@ static bool is_wanted(harm how, uint64_t number, uint64_t worker)
 
 static void work(uint64_t worker)
 {
-    image  i = { 0 };
+    image i = { 0 };
     size_t most = 0;
     for (int s = 0; s < SORTS; s++)
         most = originals[s].len > most ? originals[s].len : most;

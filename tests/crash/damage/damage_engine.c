@@ -43,8 +43,8 @@ void note(outcome what, const char *format, ...)
 /* "work/3 is set aside: …", or that a message or step of it is damaged. */
 static void say(void *user, hf_level level, const char *text)
 {
-    uint32_t    kind, actor;
-    char        address[64] = "";
+    uint32_t kind, actor;
+    char address[64] = "";
     const char *end = strchr(text, ' ');
     (void)user;
     if (level < HF_WARN || !end || end - text >= (long)sizeof address)
@@ -100,14 +100,15 @@ static outcome unpaused = BAD; /* a page that holds anything else now may hide a
 
 static int handle(hf_turn *turn, const hf_message *msg)
 {
-    uint8_t  room[BYTES_MAX];
+    uint8_t room[BYTES_MAX];
     uint32_t kind, actor, number;
     if (!whose(msg, &kind, &actor))
         return HF_OK;
     check_state(turn, kind, actor);
     if (strcmp(msg->kind, "ask") == 0) {
         if (msg->id < damage_first_id)
-            note(BAD, "%s: id %llu may have been given before", msg->to, (unsigned long long)msg->id);
+            note(BAD, "%s: id %llu may have been given before", msg->to,
+                 (unsigned long long)msg->id);
         atomic_fetch_add(&asked[kind][actor], 1);
         return HF_OK;
     }
@@ -136,7 +137,7 @@ static int handle_dead(hf_turn *turn, const hf_message *msg)
 static int handle_steps(hf_turn *turn, const hf_message *msg)
 {
     uint32_t kind, actor, number;
-    hf_step  first, second;
+    hf_step first, second;
     if (!whose(msg, &kind, &actor))
         return HF_OK;
     if (strcmp(msg->kind, "ask") == 0) {
@@ -247,9 +248,9 @@ static void release(hf_engine *engine)
 
 void damage_engine(const char *path, sort what, const original *o, harm how)
 {
-    hf_clock   clock = { .wall_ms = later, .mono_ns = mono };
+    hf_clock clock = { .wall_ms = later, .mono_ns = mono };
     hf_engine *engine;
-    int        unreadable;
+    int unreadable;
     for (uint32_t kind = 0; kind < KINDS_OF_ACTOR; kind++)
         for (uint32_t actor = 0; actor < cast[kind].actors; actor++)
             atomic_store(&next_of[kind][actor], done_before(kind, actor));

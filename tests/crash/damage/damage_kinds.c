@@ -17,7 +17,7 @@ static void flip(uint8_t *bytes, size_t from, size_t size, uint64_t *chance, cha
                  size_t room)
 {
     uint64_t bit = core_random(chance) % (size * 8);
-    size_t   at = from + bit / 8;
+    size_t at = from + bit / 8;
     bytes[at] = (uint8_t)(bytes[at] ^ 1u << (bit % 8));
     (void)snprintf(what, room, "bit %u of byte %zu (page %zu, byte %zu)", (unsigned)(bit % 8), at,
                    at / PAGE, at % PAGE);

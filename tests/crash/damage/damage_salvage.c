@@ -114,7 +114,7 @@ static void learn_record(const learner *l, const holder *like, hf_bytes value, b
     const uint8_t *start = bytes + hf_record_entries_at(hf_get32(bytes + 32)), *at = start;
     for (uint32_t i = 0; i < hf_get32(bytes + 8); i++) {
         hf_entry e;
-        size_t   size = hf_entry_decode(at, (size_t)(end - at), &e);
+        size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
         if (!size || !hf_sharing_resolve(start, at, &e))
             abort();
         learn_entry(l, like, &e, first);
@@ -125,11 +125,11 @@ static void learn_record(const learner *l, const holder *like, hf_bytes value, b
 static int learn_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 {
     const learner *l = user;
-    holder         like = { .hash = hash_row(l->table, key, value), .page = page, .table = l->table };
-    hf_entry       e;
-    char           address[HF_ADDRESS_MAX + 1];
-    uint32_t       kind, actor;
-    bool           first = true;
+    holder like = { .hash = hash_row(l->table, key, value), .page = page, .table = l->table };
+    hf_entry e;
+    char address[HF_ADDRESS_MAX + 1];
+    uint32_t kind, actor;
+    bool first = true;
     find_large(l->o, value, &like);
     if (l->table == HF_IN_LOG) {
         uint64_t end = hf_get64_key(key.data) + hf_get32((const uint8_t *)value.data + 8);
@@ -169,10 +169,10 @@ static int learn_tail(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 
 bool truth_learn(sort what, const original *o)
 {
-    char          data[PATH_MAX + 16];
-    hf_pages     *pages;
+    char data[PATH_MAX + 16];
+    hf_pages *pages;
     hf_pages_tree tree;
-    learner       l = { .o = o, .what = what };
+    learner l = { .o = o, .what = what };
     (void)snprintf(data, sizeof data, "%s/data.mdb", o->path);
     if (hf_pages_open(&pages, data))
         return false;
@@ -215,8 +215,8 @@ static bool is_reached(const hashes *h, uint64_t hash)
 
 static void read_reached(const char *path, hashes *h)
 {
-    char          data[PATH_MAX + 16];
-    hf_pages     *pages;
+    char data[PATH_MAX + 16];
+    hf_pages *pages;
     hf_pages_tree tree;
     (void)snprintf(data, sizeof data, "%s/data.mdb", path);
     if (hf_pages_open(&pages, data))
@@ -229,7 +229,8 @@ static void read_reached(const char *path, hashes *h)
     hf_pages_close(pages);
 }
 
-static bool same_pages(const original *o, const uint8_t *bytes, size_t len, uint64_t from, uint64_t count)
+static bool same_pages(const original *o, const uint8_t *bytes, size_t len, uint64_t from,
+                       uint64_t count)
 {
     return (from + count) * PAGE <= len
            && memcmp(o->bytes + from * PAGE, bytes + from * PAGE, count * PAGE) == 0;
@@ -243,10 +244,10 @@ typedef struct judged {
 static judged judge_rows(const char *path, sort what, const original *o)
 {
     static hashes reached;
-    char     data[PATH_MAX + 16];
+    char data[PATH_MAX + 16];
     uint8_t *bytes;
-    size_t   len;
-    judged   j = { 0 };
+    size_t len;
+    judged j = { 0 };
     (void)snprintf(data, sizeof data, "%s/data.mdb", path);
     if (!read_file(data, &bytes, &len))
         exit(2);
@@ -287,13 +288,14 @@ static bool hides(harm how)
 void damage_verify(const char *path, sort what, const original *o, harm how)
 {
     uint64_t findings = 0;
-    judged   j = judge_rows(path, what, o);
-    int      err = hf_verify(path, count_finding, &findings);
+    judged j = judge_rows(path, what, o);
+    int err = hf_verify(path, count_finding, &findings);
     if (err == HF_OK && j.broken)
         note(hides(how) ? OLD : BAD, "%llu of %llu live rows are damaged, and verify finds nothing",
              (unsigned long long)j.broken, (unsigned long long)j.live);
     else if (err == HF_ECORRUPT)
-        note(findings ? ASIDE : BAD, "%llu findings: %s", (unsigned long long)findings, hf_detail());
+        note(findings ? ASIDE : BAD, "%llu findings: %s", (unsigned long long)findings,
+             hf_detail());
     else if (err)
         note(REFUSED, "hf_verify: %s (%s)", hf_strerror(err), hf_detail());
 }
@@ -330,13 +332,14 @@ static uint64_t number_in(hf_bytes row, const char *name)
 
 static int note_report(void *user, hf_bytes row)
 {
-    report  *r = user;
+    report *r = user;
     hf_token value;
     if (row_field(row, "finding", &value) && value.as.bytes.len == 6
         && memcmp(value.as.bytes.data, "paused", 6) == 0 && row_field(row, "detail", &value)
         && r->holds < HOLDS) {
         const char *text = value.as.bytes.data, *end = memchr(text, ':', value.as.bytes.len);
-        (void)snprintf(r->held[r->holds++], sizeof r->held[0], "%.*s", end ? (int)(end - text) : 0, text);
+        (void)snprintf(r->held[r->holds++], sizeof r->held[0], "%.*s", end ? (int)(end - text) : 0,
+                       text);
     }
     if (!row_field(row, "done", &value))
         return HF_OK;
@@ -356,9 +359,9 @@ typedef struct come {
 
 static int see_come(void *user, const hf_message *msg)
 {
-    come    *c = user;
+    come *c = user;
     uint32_t kind, actor, number = UINT32_MAX;
-    bool     excused = strstr(msg->error, "possibly delivered") != NULL;
+    bool excused = strstr(msg->error, "possibly delivered") != NULL;
     if (address_known(msg->to, &kind, &actor))
         number = body_number(msg->body, kind, actor);
     if (number >= NUMBERS) {
@@ -367,8 +370,8 @@ static int see_come(void *user, const hf_message *msg)
     }
     if (number < done_before(kind, actor)) {
         if (!excused && !c->records)
-            note(hides(c->how) ? OLD : BAD, "salvaged: message %u to %s waits, which was done", number,
-                 msg->to);
+            note(hides(c->how) ? OLD : BAD, "salvaged: message %u to %s waits, which was done",
+                 number, msg->to);
         return HF_OK;
     }
     if (c->there[kind][actor][number])
@@ -384,7 +387,7 @@ typedef struct shown {
 
 static int see_shown(void *user, hf_bytes row)
 {
-    shown   *s = user;
+    shown *s = user;
     hf_token value;
     s->has = row_field(row, "state", &value);
     if (s->has)
@@ -394,9 +397,9 @@ static int see_shown(void *user, hf_bytes row)
 
 static void check_state(hf_store *store, sort what, uint32_t kind, uint32_t actor, harm how)
 {
-    shown  s = { .kind = kind, .actor = actor };
+    shown s = { .kind = kind, .actor = actor };
     hf_out out = { 0 };
-    char   address[32];
+    char address[32];
     hf_out_map(&out, NULL);
     hf_out_words(&out, "actor", address_of(kind, actor, address));
     hf_out_end(&out);
@@ -418,7 +421,7 @@ static void check_state(hf_store *store, sort what, uint32_t kind, uint32_t acto
 static void check_new(const char *to, sort what, harm how, const judged *j)
 {
     static come c;
-    hf_store   *store;
+    hf_store *store;
     memset(&c, 0, sizeof c);
     c.how = how;
     c.records = j->records > 0;
@@ -433,8 +436,9 @@ static void check_new(const char *to, sort what, harm how, const judged *j)
         for (uint32_t actor = 0; actor < cast[kind].actors; actor++) {
             for (uint32_t n = 0; n < NUMBERS; n++)
                 if (truth[what].intact[kind][actor][n] && !c.there[kind][actor][n])
-                    note(hides(how) ? OLD : BAD, "salvaged: message %u to %s/%u is missing, and it is intact",
-                         n, cast[kind].type, actor);
+                    note(hides(how) ? OLD : BAD,
+                         "salvaged: message %u to %s/%u is missing, and it is intact", n,
+                         cast[kind].type, actor);
             check_state(store, what, kind, actor, how);
         }
     hf_store_close(store);
@@ -466,7 +470,7 @@ void damage_salvage(const char *path, sort what, const original *o, harm how)
 {
     static char to[PATH_MAX + 16];
     uint64_t findings = 0;
-    judged   j = judge_rows(path, what, o);
+    judged j = judge_rows(path, what, o);
     memset(&told, 0, sizeof told);
     (void)snprintf(to, sizeof to, "%s.salvaged", path);
     forget(to);
@@ -474,8 +478,8 @@ void damage_salvage(const char *path, sort what, const original *o, harm how)
     if (err) {
         bool seed = strstr(hf_detail(), "seed") != NULL;
         bool clean = err == HF_ECORRUPT || err == HF_EVERSION;
-        note(clean && (seed || j.broken == j.live || how == TRUNCATED) ? REFUSED : BAD, "hf_salvage: %s (%s)",
-             hf_strerror(err), hf_detail());
+        note(clean && (seed || j.broken == j.live || how == TRUNCATED) ? REFUSED : BAD,
+             "hf_salvage: %s (%s)", hf_strerror(err), hf_detail());
         forget(to);
         return;
     }
@@ -486,14 +490,14 @@ void damage_salvage(const char *path, sort what, const original *o, harm how)
     run_it(to, what, o, how);
     if (!told.done)
         note(BAD, "hf_salvage does not say how it ended");
-    char     why[sizeof seen->why];
+    char why[sizeof seen->why];
     uint32_t came = atomic_load(&seen->outcome);
     memcpy(why, seen->why, sizeof why);
     if (!whole && (came == MISSING || came == OLD || came == SAME)) {
         atomic_store(&seen->outcome, SAME);
-        note(ASIDE, "%llu lost, %llu doubtful, %llu uncertain, %llu paused", (unsigned long long)told.lost,
-             (unsigned long long)told.doubtful, (unsigned long long)told.uncertain,
-             (unsigned long long)told.paused);
+        note(ASIDE, "%llu lost, %llu doubtful, %llu uncertain, %llu paused",
+             (unsigned long long)told.lost, (unsigned long long)told.doubtful,
+             (unsigned long long)told.uncertain, (unsigned long long)told.paused);
     } else if (whole && came != SAME && came != BAD && !hides(how)) {
         note(BAD, "salvage says that nothing is missing: %s", why);
     }

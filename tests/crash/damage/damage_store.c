@@ -86,7 +86,7 @@ static size_t size_of(uint32_t kind, uint32_t actor, uint32_t count)
 static uint32_t known(hf_bytes bytes, uint32_t what, uint32_t kind, uint32_t actor)
 {
     uint8_t room[BYTES_MAX];
-    label   l;
+    label l;
     if (bytes.len < sizeof l)
         return UINT32_MAX;
     memcpy(&l, bytes.data, sizeof l);
@@ -121,7 +121,7 @@ uint32_t state_count(hf_bytes state, uint32_t kind, uint32_t actor)
 
 static int count_up(hf_turn *turn, const hf_message *msg)
 {
-    uint8_t  room[BYTES_MAX];
+    uint8_t room[BYTES_MAX];
     uint32_t kind, actor;
     if (!address_known(msg->to, &kind, &actor))
         return hf_fail(turn, 1, "who is %s", msg->to);
@@ -137,7 +137,7 @@ static int die(hf_turn *turn, const hf_message *msg)
 static int take_steps(hf_turn *turn, const hf_message *msg)
 {
     hf_step first, second;
-    int     err = hf_begin_step(turn, "first", &first);
+    int err = hf_begin_step(turn, "first", &first);
     if (err == HF_TODO)
         err = hf_end_step(turn, &first, msg->body);
     if (!err)
@@ -183,7 +183,7 @@ static void must(int err, const char *what)
 static void tell_all(uint32_t kind, uint32_t number, bool only_before)
 {
     uint8_t body[BYTES_MAX];
-    char    address[32];
+    char address[32];
     for (uint32_t actor = 0; actor < cast[kind].actors; actor++)
         if (!only_before || number < done_before(kind, actor))
             must(hf_tell(engine, address_of(kind, actor, address), "go",
@@ -201,7 +201,7 @@ static void pause_held(void)
 static void send_waiting(void)
 {
     uint8_t body[BYTES_MAX];
-    char    address[32];
+    char address[32];
     for (uint32_t n = 0; n < WAITING; n++)
         for (uint32_t actor = 0; actor < WORKS; actor++)
             must(hf_tell(engine, address_of(WORK, actor, address), "go",
@@ -227,7 +227,7 @@ static void await_steppers(void)
 bool read_file(const char *path, uint8_t **bytes, size_t *len)
 {
     struct stat st;
-    int         fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st))
         return false;
     *len = (size_t)st.st_size;
@@ -240,8 +240,8 @@ bool read_file(const char *path, uint8_t **bytes, size_t *len)
 static void copy_file(const char *from, const char *to)
 {
     uint8_t *bytes;
-    size_t   len;
-    int      fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    size_t len;
+    int fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (!read_file(from, &bytes, &len) || fd < 0 || write(fd, bytes, len) != (ssize_t)len)
         must(HF_EIO, "the copy");
     (void)close(fd);
@@ -251,8 +251,8 @@ static void copy_file(const char *from, const char *to)
 /* Everything goes into the tables. */
 static void fold_it(const char *path)
 {
-    hf_disk       *disk;
-    hf_log        *log;
+    hf_disk *disk;
+    hf_log *log;
     hf_log_options options = { .window = 64 << 10 };
     must(hf_disk_open(&disk, path, NULL), "hf_disk_open");
     must(hf_log_open(&log, disk, &options), "hf_log_open");
@@ -305,10 +305,10 @@ static uint64_t sum_up(hf_cursor *cursor)
 
 uint64_t log_sum(const char *path, int *err)
 {
-    hf_disk        *disk;
-    hf_txn         *txn = NULL;
-    hf_cursor      *cursor;
-    uint64_t        sum = 0;
+    hf_disk *disk;
+    hf_txn *txn = NULL;
+    hf_cursor *cursor;
+    uint64_t sum = 0;
     hf_disk_options look = { .flags = HF_LOOK };
     *err = hf_disk_open(&disk, path, &look);
     if (*err)
@@ -326,7 +326,7 @@ uint64_t log_sum(const char *path, int *err)
 bool original_make(original *o, sort what, const char *base)
 {
     char path[PATH_MAX + 16];
-    int  status, err;
+    int status, err;
     if (snprintf(o->path, sizeof o->path, "%s/original%d", base, (int)what) >= PATH_MAX)
         abort();
     (void)fflush(stdout);

@@ -73,7 +73,7 @@ static int see_message(void *user, const hf_message *msg)
 static void find_all(hf_store *store)
 {
     uint32_t count = 0;
-    int      err = hf_find(store, NULL, see_message, &count);
+    int err = hf_find(store, NULL, see_message, &count);
     clean_error(err, "hf_find");
     if (!err && count != messages_left())
         note(MISSING, "%u messages are shown, not %u", count, messages_left());
@@ -88,8 +88,8 @@ typedef struct who {
 static int see_actor(void *user, hf_bytes row)
 {
     const who *is = user;
-    hf_token   value;
-    uint32_t   wanted = done_before(is->kind, is->actor);
+    hf_token value;
+    uint32_t wanted = done_before(is->kind, is->actor);
     if (row_field(row, "why", &value) && value.as.bytes.len == 7
         && memcmp(value.as.bytes.data, "damaged", 7) == 0) {
         note(ASIDE, "%s/%u is shown as damaged", cast[is->kind].type, is->actor);
@@ -112,7 +112,7 @@ static int see_actor(void *user, hf_bytes row)
 static void ask_actors(hf_store *store)
 {
     hf_out out = { 0 };
-    char   address[32];
+    char address[32];
     for (uint32_t kind = 0; kind < KINDS_OF_ACTOR; kind++)
         for (uint32_t actor = 0; actor < cast[kind].actors; actor += 3) {
             who is = { kind, actor };
@@ -152,7 +152,7 @@ static void ask(hf_store *store, const char *question, const char *name, const c
 void damage_tool(const char *path)
 {
     hf_store *store;
-    int       err = hf_store_open(&store, path, 0);
+    int err = hf_store_open(&store, path, 0);
     clean_error(err, "hf_store_open");
     if (err)
         return;

@@ -53,7 +53,7 @@ static uint64_t hash_more(uint64_t hash, const void *item, size_t size)
 static int remember(hf_turn *turn, const void *items, size_t size, uint32_t count)
 {
     hf_bytes old = hf_state(turn);
-    size_t   len = old.len ? old.len : sizeof(memory), all = size * count;
+    size_t len = old.len ? old.len : sizeof(memory), all = size * count;
     uint8_t *new = hf_alloc(turn, len + all);
     memory m = { 0 };
     if (!new)
@@ -74,8 +74,8 @@ static int remember(hf_turn *turn, const void *items, size_t size, uint32_t coun
 /* All it remembers, and this, goes to the attic in the same turn. */
 static int forget(hf_turn *turn, uint32_t token)
 {
-    hf_bytes  old = hf_state(turn);
-    size_t    len = old.len ? old.len - sizeof(memory) : 0;
+    hf_bytes old = hf_state(turn);
+    size_t len = old.len ? old.len - sizeof(memory) : 0;
     uint32_t *list = hf_alloc(turn, len + sizeof token);
     if (!list)
         return HF_ENOMEM;
@@ -90,11 +90,11 @@ static int forget(hf_turn *turn, uint32_t token)
 static void tell_state(uint32_t place, hf_bytes state, size_t size)
 {
     report *r = &seen.reports[place];
-    memory  m = { 0 };
+    memory m = { 0 };
     if (state.len)
         memcpy(&m, state.data, sizeof m);
     const uint8_t *items = (const uint8_t *)state.data + (state.len ? sizeof m : 0);
-    uint64_t       hash = 0;
+    uint64_t hash = 0;
     if (m.count > SEEN_MAX || (state.len && state.len != sizeof m + m.count * size)) {
         broken("the state of %s is torn", place_names[place]);
         return;
@@ -142,9 +142,9 @@ static void step_begun(uint32_t token, uint32_t n, const char *key)
 
 static int step(hf_turn *turn, uint32_t token, uint32_t n, bool ends)
 {
-    bool    again = atomic_load(&seen.revived[token]);
+    bool again = atomic_load(&seen.revived[token]);
     hf_step s;
-    int     err = hf_begin_step(turn, n ? "second" : "first", &s);
+    int err = hf_begin_step(turn, n ? "second" : "first", &s);
     if (err != HF_OK && err != HF_TODO)
         return hf_fail(turn, err, "begin of a step: %s", hf_detail());
     if (err == HF_TODO && !again && seen.known.step_ended[token][n])
@@ -242,7 +242,7 @@ static int follow(hf_turn *turn, const message *m, uint32_t token, uint32_t atte
 
 static uint32_t open_body(const hf_message *msg)
 {
-    uint8_t  body[BODY_MAX];
+    uint8_t body[BODY_MAX];
     uint32_t token = body_token(msg->body);
     if (token == NOBODY) {
         broken("%s got what nobody sent", msg->to);
@@ -267,8 +267,8 @@ static int handle(hf_turn *turn, const hf_message *msg)
     if (token == NOBODY)
         return HF_OK;
     const message *m = &w.messages[token];
-    int            err = m->plan == PLAN_FORGET ? forget(turn, token)
-                                                : remember(turn, &token, sizeof token, 1);
+    int err = m->plan == PLAN_FORGET ? forget(turn, token)
+                                     : remember(turn, &token, sizeof token, 1);
     if (err)
         return err;
     send_children(turn, m);

@@ -108,12 +108,12 @@ static bool list_may_hold(uint32_t place, const message *m)
 static const char *read_list(uint32_t place, const moment *m)
 {
     const report *r = &seen.reports[place];
-    uint32_t      after_attic = place == ATTIC_AT ? 0 : SEEN_MAX;
+    uint32_t after_attic = place == ATTIC_AT ? 0 : SEEN_MAX;
     if (!r->came)
         return wrong("%s did not report", place_names[place]);
     for (uint32_t i = 0; i < r->count; i++) {
         uint32_t token = r->tokens[i];
-        bool     known = token < w.message_count || (token >= MORE && token < ALL_TOKENS);
+        bool known = token < w.message_count || (token >= MORE && token < ALL_TOKENS);
         if (!known || !list_may_hold(place, &w.messages[token]))
             return wrong("%s handled %u, which is not its", place_names[place], token);
         if (f.in[token]++)
@@ -163,7 +163,7 @@ static const char *check_consequences(const moment *known)
 {
     for (uint32_t token = 0; token < w.message_count; token++) {
         const message *m = &w.messages[token];
-        bool           done = ended(token);
+        bool done = ended(token);
         if (m->sender == NOBODY && done != (f.in[m->op] > 0))
             return wrong("message %u, sent by the turn of %u, %s", token, m->op,
                          done ? "came, but that turn did not end" : "did not come");
@@ -185,7 +185,7 @@ static uint64_t rank(uint32_t token)
     if (m->sender != NOBODY || token >= MORE)
         return token;
     const message *parent = &w.messages[m->op];
-    uint64_t       nth = 0;
+    uint64_t nth = 0;
     while (parent->children[nth] != token)
         nth++;
     return (uint64_t)f.at[m->op] * CHILDREN + nth;
@@ -202,7 +202,7 @@ static uint32_t sender_of(uint32_t token)
 static const char *check_order(uint32_t place, const moment *m)
 {
     const report *r = &seen.reports[place];
-    uint64_t      last[SENDERS + PLACES + 1] = { 0 };
+    uint64_t last[SENDERS + PLACES + 1] = { 0 };
     for (uint32_t i = 0; i < r->count; i++) {
         uint32_t token = r->tokens[i], sender = sender_of(token);
         if (revived(m, token)) /* others passed it while it was dead */
@@ -233,7 +233,7 @@ static const char *rest(void)
 static const char *ask_all(void)
 {
     hf_letter letters[PLACES];
-    uint32_t  count = 0;
+    uint32_t count = 0;
     memset(seen.reports, 0, sizeof seen.reports);
     for (uint32_t i = 0; i < PLACES; i++)
         if (place_type(i) != CREW)
@@ -316,7 +316,7 @@ static const char *let_go(const moment *m)
             continue;
         any = true;
         bool all = strcmp(w.ops[n].what, EVERYTHING) == 0;
-        int  err = hf_resume(engine, all ? NULL : w.ops[n].what);
+        int err = hf_resume(engine, all ? NULL : w.ops[n].what);
         if (err)
             return failed("it cannot be resumed", err);
     }
@@ -343,7 +343,7 @@ static const char *tell_more(void)
     uint8_t body[BODY_MAX];
     for (uint32_t place = 0; place < TOLD_ACTORS; place++) {
         uint32_t token = plan_more(place);
-        int      err = hf_tell(engine, place_names[place], "go", body_write(body, token));
+        int err = hf_tell(engine, place_names[place], "go", body_write(body, token));
         if (err)
             return failed("it takes no more", err);
     }
@@ -380,8 +380,8 @@ static int count_dead(void *user, const hf_message *msg)
 static const char *check_dead(void)
 {
     hf_store *store;
-    uint32_t  count = 0, wanted = 0;
-    int       err = hf_store_open(&store, w.path, 0);
+    uint32_t count = 0, wanted = 0;
+    int err = hf_store_open(&store, w.path, 0);
     if (err)
         return failed("it cannot be looked at", err);
     for (uint32_t token = 0; token < w.message_count; token++)

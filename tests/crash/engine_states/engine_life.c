@@ -41,7 +41,7 @@ uint32_t life_begin(op_kind kind, uint32_t sender, uint32_t count, const char *w
     if (w.op_count == OPS)
         abort();
     uint32_t number = w.op_count++;
-    call    *o = &w.ops[number];
+    call *o = &w.ops[number];
     *o = (call){ .kind = kind, .count = count, .first_token = w.message_count, .what = what };
     for (uint32_t i = 0; i < count; i++)
         o->tokens[i] = plan_message(sender, number);
@@ -62,7 +62,7 @@ void life_acknowledge(uint32_t number, int err, const char *name)
 
 static void tell_as(uint32_t sender)
 {
-    uint8_t  body[BODY_MAX];
+    uint8_t body[BODY_MAX];
     uint32_t number = life_begin(OP_TELL, sender, 1, NULL), token = w.ops[number].tokens[0];
     int err = hf_tell(engine, place_names[w.messages[token].place], "go", body_write(body, token));
     life_acknowledge(number, err, "hf_tell");
@@ -128,7 +128,7 @@ static void *tell_some(void *user)
 static void tell_from_two(uint32_t sender)
 {
     pthread_t other;
-    uint32_t  theirs = sender + 1;
+    uint32_t theirs = sender + 1;
     if (pthread_create(&other, NULL, tell_some, &theirs))
         abort();
     for (int i = 0; i < 3; i++)
@@ -190,7 +190,7 @@ void life_open(void)
 void life_close(void)
 {
     uint32_t number = life_begin(OP_CLOSE, 0, 0, NULL);
-    int      err = hf_close(engine, 20000);
+    int err = hf_close(engine, 20000);
     life_acknowledge(number, err, "hf_close");
     engine = NULL;
 }

@@ -237,9 +237,9 @@ static void begin_world(uint64_t seed)
 
 static bool run_mixed(uint64_t seed, tally *sum)
 {
-    char     root[PATH_MAX];
+    char root[PATH_MAX];
     explorer crashed;
-    bool     fine = true;
+    bool fine = true;
     begin_world(seed);
     (void)snprintf(root, sizeof root, "%s/recorded", base);
     for (; fine && w.life < LIVES; w.life++) {
@@ -322,7 +322,7 @@ static void add(tally *all, const tally *t)
 static bool print_all(const tally *sums)
 {
     tally total = { 0 };
-    bool  fine = true;
+    bool fine = true;
     for (unsigned i = 0; i <= script_count; i++) {
         const script *by = i < script_count ? &scripts[i] : NULL;
         if (!sums[i].lives)
@@ -337,8 +337,8 @@ static bool print_all(const tally *sums)
 
 static int run_all(void)
 {
-    tally    sums[64] = { { 0 } };
-    bool     fine = true;
+    tally sums[64] = { { 0 } };
+    bool fine = true;
     uint64_t states = 0, past = opt.seed + opt.seeds;
     for (uint64_t seed = opt.seed; fine && (seed < past || states < opt.states); seed++) {
         for (unsigned i = 0; i <= script_count && fine; i++) {

@@ -11,7 +11,7 @@
 static int change(const char *name, const hf_out *arguments)
 {
     hf_store *store;
-    int       err = arguments->err ? arguments->err : hf_store_open(&store, w.path, 2000);
+    int err = arguments->err ? arguments->err : hf_store_open(&store, w.path, 2000);
     if (err)
         return err;
     err = hf_change(store, name, hf_out_bytes(arguments), NULL, NULL);
@@ -21,8 +21,8 @@ static int change(const char *name, const hf_out *arguments)
 
 void tool_send(void)
 {
-    uint8_t  body[BODY_MAX];
-    hf_out   out = { 0 };
+    uint8_t body[BODY_MAX];
+    hf_out out = { 0 };
     uint32_t number = life_begin(OP_TELL, w.life * 2, 1, NULL), token = w.ops[number].tokens[0];
     hf_out_map(&out, NULL);
     hf_out_array(&out, "letters");
@@ -39,8 +39,8 @@ void tool_send(void)
 
 static void pause_or_resume(op_kind kind, const char *name, const char *what)
 {
-    hf_out   out = { 0 };
-    bool     all = strcmp(what, EVERYTHING) == 0;
+    hf_out out = { 0 };
+    bool all = strcmp(what, EVERYTHING) == 0;
     uint32_t number = life_begin(kind, 0, 0, what);
     hf_out_map(&out, NULL);
     hf_out_text(&out, "what", hf_str(all ? "" : what));
@@ -62,7 +62,7 @@ void tool_resume(const char *what)
 int tool_dead(int (*each)(void *user, const hf_message *msg), void *user)
 {
     hf_store *store;
-    int       err = hf_store_open(&store, w.path, 2000);
+    int err = hf_store_open(&store, w.path, 2000);
     if (err)
         return err;
     err = hf_find(store, "status = dead", each, user);
@@ -78,8 +78,8 @@ typedef struct waits_for_it {
 static int look(void *user, const hf_message *msg)
 {
     waits_for_it *found = user;
-    uint32_t      token = body_token(msg->body);
-    plan          p = token < TOKENS ? (plan)w.messages[token].plan : PLAN_PLAIN;
+    uint32_t token = body_token(msg->body);
+    plan p = token < TOKENS ? (plan)w.messages[token].plan : PLAN_PLAIN;
     if ((p != PLAN_REVIVE && p != PLAN_REDO) || atomic_load(&seen.revived[token]))
         return HF_OK;
     *found = (waits_for_it){ token, msg->id };
@@ -89,8 +89,8 @@ static int look(void *user, const hf_message *msg)
 void tool_requeue(void)
 {
     waits_for_it found = { NOBODY, 0 };
-    hf_store    *store;
-    int          err = tool_dead(look, &found);
+    hf_store *store;
+    int err = tool_dead(look, &found);
     if (err != HF_OK && err != HF_PENDING)
         broken("the dead cannot be listed: %s (%s)", hf_strerror(err), hf_detail());
     if (found.token == NOBODY)

@@ -65,7 +65,7 @@ static bool wanted(uint32_t s, const fault_plan *plan)
 static void count_points(void)
 {
     for (uint32_t s = 0; s < scenario_count; s++) {
-        run     r = { .scenario = s };
+        run r = { .scenario = s };
         verdict v;
         if (options.scenario && strcmp(options.scenario, scenarios[s].name) != 0)
             continue;
@@ -99,7 +99,7 @@ static void report(const run *r, const verdict *v)
 static bool try_one(const run *r)
 {
     verdict v;
-    tally  *t = &all->kinds[r->plan->kind];
+    tally *t = &all->kinds[r->plan->kind];
     run_one(r, &v);
     atomic_fetch_add(&t->runs, 1);
     atomic_fetch_add(&t->hits, v.hit);
@@ -172,7 +172,7 @@ static void print_tallies(void)
            "stopped", "not opened", "known", "FOUND");
     for (uint32_t k = 0; k < FAULT_KIND_COUNT; k++) {
         const tally *t = &all->kinds[k];
-        uint32_t     points = 0;
+        uint32_t points = 0;
         for (uint32_t s = 0; s < scenario_count; s++)
             for (int m = 0; m < BY_OTHERS; m++)
                 points += all->points[s][k][m];
@@ -190,7 +190,7 @@ static void print_tallies(void)
 
 static void drive_all(const char *root)
 {
-    char     directory[600];
+    char directory[600];
     uint64_t total = total_points();
     (void)fflush(stdout);
     for (uint32_t i = 0; i < options.jobs; i++) {
@@ -222,7 +222,7 @@ static int one_point(void)
                       .for_good = options.for_good };
             if (!wanted(s, r.plan))
                 continue;
-            char    name[300];
+            char name[300];
             verdict v;
             run_name(&r, name, sizeof name);
             run_one(&r, &v);
@@ -276,7 +276,7 @@ static void read_options(int argc, char **argv)
 static int fault_loops(void)
 {
     const char *root = core_directory("faults", true);
-    char        work[600], kept[400];
+    char work[600], kept[400];
     (void)snprintf(kept, sizeof kept, "%s", root);
     (void)snprintf(work, sizeof work, "%s/work", kept);
     all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -52,7 +52,7 @@ static void add(sum *s, uint64_t n)
 
 static int handle(hf_turn *turn, const hf_message *msg)
 {
-    sum      s = { 0, 0 };
+    sum s = { 0, 0 };
     uint64_t n;
     if (hf_state(turn).len)
         memcpy(&s, hf_state(turn).data, sizeof s);
@@ -92,7 +92,7 @@ static void open_it(uint32_t cycle)
 static int tell(size_t size)
 {
     uint8_t body[16384] = { 0 };
-    char    to[16];
+    char to[16];
     uint64_t n = ++number;
     uint32_t place = (uint32_t)(n % PLACES);
     memcpy(body, &n, sizeof n);
@@ -108,8 +108,8 @@ static int tell(size_t size)
 /* Everything accepted was done once, and nothing else. */
 static void compare(uint32_t cycle)
 {
-    char     to[16];
-    sum      onward = { sent[0].count + sent[1].count, sent[0].hash + sent[1].hash };
+    char to[16];
+    sum onward = { sent[0].count + sent[1].count, sent[0].hash + sent[1].hash };
     atomic_store(&reports, 0);
     for (uint32_t i = 0; i <= PLACES; i++) {
         (void)snprintf(to, sizeof to, "%c/%u", i == PLACES ? 'b' : i < 2 ? 'a' : 'c',
@@ -150,9 +150,9 @@ static void take_disk(void)
 
 static void cycle_once(uint32_t cycle)
 {
-    bool     disk = mounted[0] != 0, others = disk && cycle % 2;
+    bool disk = mounted[0] != 0, others = disk && cycle % 2;
     uint32_t refusals = 0, tries = 0;
-    size_t   size = (size_t)16 + core_random(&dice) % most;
+    size_t size = (size_t)16 + core_random(&dice) % most;
     must(hf_pause(engine, "a", NULL, NULL), "hf_pause", cycle);
     must(hf_pause(engine, "c", NULL, NULL), "hf_pause", cycle);
     if (others) {

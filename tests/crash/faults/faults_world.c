@@ -270,7 +270,7 @@ static void expect(uint32_t n, const char *where, uint32_t came, uint32_t times)
 
 static void check_number(uint32_t n)
 {
-    bool     buried = number_is_buried(n);
+    bool buried = number_is_buried(n);
     uint32_t first = seen_by(place_of(n), n), after = seen_by(AFTER_AT + n % 2, n);
     uint32_t dead = seen_by(GRAVE_AT, n), times = buried ? dead : first;
     if (times < book->least[n] || times > book->most[n])
@@ -328,10 +328,10 @@ void world_verify(const char *path)
 
 int open_files(bool polls)
 {
-    int  files = 0;
+    int files = 0;
     DIR *d = opendir("/proc/self/fd");
     for (struct dirent *e; d && (e = readdir(d));) {
-        char    what[64] = "";
+        char what[64] = "";
         ssize_t len = readlinkat(dirfd(d), e->d_name, what, sizeof what - 1);
         files += len < 0 || polls || strcmp(what, "anon_inode:[eventpoll]") != 0;
     }

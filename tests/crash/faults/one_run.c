@@ -158,7 +158,7 @@ static _Noreturn void live(const scenario *s, const char *path, bool faults)
         if (!s->cold)
             warm_up();
         bool polls = !fault_known_leak(inject->kind);
-        int  files = open_files(polls);
+        int files = open_files(polls);
         if (s->before)
             s->before(path);
         inject_watch_blocks();
@@ -178,7 +178,7 @@ static _Noreturn void live(const scenario *s, const char *path, bool faults)
 
 static int wait_for(const scenario *s, const char *path, bool faults)
 {
-    int   status;
+    int status;
     (void)fflush(NULL);
     pid_t child = fork();
     if (child < 0)

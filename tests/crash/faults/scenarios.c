@@ -38,9 +38,9 @@ static int tell(uint32_t n, size_t size)
 static void mail(uint32_t count)
 {
     static uint8_t bodies[8][BODY_MAX];
-    hf_letter      letters[8];
-    hf_receipt     receipts[8];
-    uint32_t       first = number_take(count);
+    hf_letter letters[8];
+    hf_receipt receipts[8];
+    uint32_t first = number_take(count);
     for (uint32_t i = 0; i < count; i++)
         letters[i] = *HF_LETTER(.to = number_to(first + i), .kind = "n",
                                 .body = number_body(bodies[i], first + i, SMALL));
@@ -64,8 +64,8 @@ static void posted(void *user, int err, const hf_receipt *receipts, size_t count
 static void post(uint32_t count)
 {
     static uint8_t bodies[8][BODY_MAX];
-    hf_letter      letters[8];
-    uint32_t       first = number_take(count);
+    hf_letter letters[8];
+    uint32_t first = number_take(count);
     for (uint32_t i = 0; i < count; i++)
         letters[i] = *HF_LETTER(.to = number_to(first + i), .kind = "n",
                                 .body = number_body(bodies[i], first + i, SMALL));
@@ -142,8 +142,8 @@ static void fill(bool waiting)
 
 void template_make(const char *path, const char *store)
 {
-    bool  dies = strcmp(store, "unclean") == 0;
-    int   status;
+    bool dies = strcmp(store, "unclean") == 0;
+    int status;
     pid_t child = fork();
     if (child == 0) {
         if (world_open(&engine, path))
@@ -289,7 +289,7 @@ static void free_arguments(void)
 static int change(hf_store *store, const char *name, const hf_out *with)
 {
     uint32_t rows = 0;
-    int      err = hf_change(store, name, hf_out_bytes(with), row, &rows);
+    int err = hf_change(store, name, hf_out_bytes(with), row, &rows);
     if (!err && rows != 1)
         broken("hf_change %s tells %u rows", name, rows);
     return answered(name, err);

@@ -35,7 +35,7 @@ hf_bytes rule_state(rule_look *look, const char *actor)
 {
     hf_bytes image = { NULL, 0 };
     uint64_t version;
-    int      err = hf_view_state(look->view, actor, &image, &version);
+    int err = hf_view_state(look->view, actor, &image, &version);
     if (err && err != HF_ENOTFOUND)
         unreadable(look, actor, err);
     return err ? hf_view("", 0) : image;
@@ -51,7 +51,7 @@ static int count_one(void *user, const hf_entry *message)
 uint32_t rule_waiting(rule_look *look, const char *actor)
 {
     uint32_t count = 0;
-    int      err = hf_view_inbox(look->view, actor, 0, count_one, &count);
+    int err = hf_view_inbox(look->view, actor, 0, count_one, &count);
     if (err)
         unreadable(look, actor, err);
     return count;
@@ -64,9 +64,9 @@ typedef struct tomb {
 
 static int count_dead(void *user, hf_bytes key, hf_bytes payload)
 {
-    tomb    *t = user;
+    tomb *t = user;
     hf_entry e;
-    int      err = hf_row_message_in(HF_IN_DEAD, key, payload, &e);
+    int err = hf_row_message_in(HF_IN_DEAD, key, payload, &e);
     if (!err && (!t->actor || strcmp(t->actor, e.to) == 0))
         t->count++;
     return err;
@@ -75,7 +75,7 @@ static int count_dead(void *user, hf_bytes key, hf_bytes payload)
 uint32_t rule_dead(rule_look *look, const char *actor)
 {
     tomb t = { actor, 0 };
-    int  err = hf_view_walk(look->view, HF_IN_DEAD, hf_view(NULL, 0), count_dead, &t);
+    int err = hf_view_walk(look->view, HF_IN_DEAD, hf_view(NULL, 0), count_dead, &t);
     if (err)
         unreadable(look, "the dead", err);
     return t.count;
@@ -83,9 +83,9 @@ uint32_t rule_dead(rule_look *look, const char *actor)
 
 const char *rule_check(const rule *by, const char *path, const rule_moment *known)
 {
-    hf_disk  *disk;
+    hf_disk *disk;
     rule_look look = { NULL, NULL };
-    int       err = hf_disk_open(&disk, path, &(hf_disk_options){ .flags = HF_LOOK });
+    int err = hf_disk_open(&disk, path, &(hf_disk_options){ .flags = HF_LOOK });
     if (err)
         return rule_wrong("it cannot be looked at: %s (%s)", hf_strerror(err), hf_detail());
     err = hf_view_open(&look.view, disk);

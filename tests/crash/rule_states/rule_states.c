@@ -241,7 +241,7 @@ static void live(const rule *which, uint64_t seed, rule_sum *sum)
 static int run_all(void)
 {
     rule_sum sum = { .fine = true };
-    bool     any = false;
+    bool any = false;
     uint64_t past = opt.seed + opt.seeds;
     for (; sum.fine && (opt.seed < past || sum.states < opt.states); opt.seed++)
         for (unsigned i = 0; sum.fine && i < rule_count; i++)

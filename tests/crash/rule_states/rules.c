@@ -15,7 +15,8 @@ extern const rule rule_history;
 extern const rule rule_edit;
 extern const rule rule_ends;
 
-const rule *const rules[] = { &rule_plain, &rule_alarms, &rule_schedule, &rule_rows, &rule_topics, &rule_join,
-                              &rule_ask, &rule_limits, &rule_flush, &rule_door, &rule_history, &rule_edit,
+const rule *const rules[] = { &rule_plain,  &rule_alarms, &rule_schedule, &rule_rows,
+                              &rule_topics, &rule_join,   &rule_ask,      &rule_limits,
+                              &rule_flush,  &rule_door,   &rule_history,  &rule_edit,
                               &rule_ends };
 const unsigned    rule_count = sizeof rules / sizeof *rules;

@@ -94,7 +94,7 @@ static const char *check(rule_look *look, const rule_moment *known)
             last = number <= TOLD && number > last ? number : last;
         }
         for (uint32_t i = 1; i <= TOLD; i++) {
-            bool     mailed = i % 2 == a;
+            bool mailed = i % 2 == a;
             uint32_t own = times_of(list, i), other = times_of(list, MAILED + i);
             if (own > 1 || (known->acked[i * 2 + a] && !own) || (own && !known->begun[i * 2 + a]))
                 return rule_wrong("%s noted its letter %u %u times", actors[a], i, own);

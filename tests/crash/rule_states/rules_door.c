@@ -95,7 +95,8 @@ static const char *check_doors(rule_look *look, const rule_moment *known)
         for (uint32_t i = 1; i <= TOLD; i++) {
             uint32_t times = rule_times(list, i);
             passed[i] |= times;
-            if (times > 1 || (times && !known->begun[i * 2 + d]) || (!times && known->acked[i * 2 + d]))
+            if (times > 1 || (times && !known->begun[i * 2 + d])
+                || (!times && known->acked[i * 2 + d]))
                 return rule_wrong("%s noted %u %u times", doors[d], i, times);
         }
     }
@@ -116,10 +117,11 @@ static const char *check(rule_look *look, const rule_moment *known)
             most += known->begun[PLACES + i] ? A_CALL : 0;
         }
         hf_bytes sum = rule_state(look, places[p]);
-        uint32_t letters = sum.len ? rule_number(sum, 0) : 0, newest = sum.len ? rule_number(sum, 1) : 0;
+        uint32_t letters = sum.len ? rule_number(sum, 0) : 0,
+                 newest = sum.len ? rule_number(sum, 1) : 0;
         if (letters < least || letters > most || letters != newest)
-            wrong = rule_wrong("%s got %u letters up to %u, not %u to %u", places[p], letters, newest,
-                               least, most);
+            wrong = rule_wrong("%s got %u letters up to %u, not %u to %u", places[p], letters,
+                               newest, least, most);
     }
     return wrong;
 }

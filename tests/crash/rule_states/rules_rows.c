@@ -32,9 +32,9 @@ typedef struct shelf {
 /* First "last", then those of the numbers. */
 static int see(void *user, hf_bytes key, hf_bytes value)
 {
-    shelf   *s = user;
-    char     wanted[16];
-    bool     is_last = key.len == 4 && memcmp(key.data, "last", 4) == 0;
+    shelf *s = user;
+    char wanted[16];
+    bool is_last = key.len == 4 && memcmp(key.data, "last", 4) == 0;
     hf_bytes name = row_key(wanted, s->next);
     if (is_last && rule_number(value, 0) != s->last)
         rule_broken("%s: its last row is %u, not %u", s->who, rule_number(value, 0), s->last);
@@ -52,8 +52,8 @@ static void look_at_all(hf_turn *turn, const hf_message *msg)
 {
     hf_bytes list = hf_state(turn), found;
     uint32_t count = (uint32_t)(list.len / 4), last = newest(list);
-    shelf    s = { msg->to, last + 1 - (count < KEPT ? count : KEPT), last };
-    int      err = hf_walk(turn, hf_str(""), see, &s);
+    shelf s = { msg->to, last + 1 - (count < KEPT ? count : KEPT), last };
+    int err = hf_walk(turn, hf_str(""), see, &s);
     if (err || s.next != last + 1)
         rule_broken("%s: its rows end before %u (%d)", msg->to, s.next, err);
     err = hf_get(turn, hf_str("last"), &found);
@@ -65,7 +65,7 @@ static int keep(hf_turn *turn, const hf_message *msg)
 {
     uint32_t number = rule_number(msg->body, 0), wide[(WIDE + 3) / 4] = { number };
     hf_bytes list = hf_state(turn), found;
-    char     key[16];
+    char key[16];
     look_at_all(turn, msg);
     if (strcmp(msg->kind, "look") == 0)
         return HF_OK;

@@ -90,7 +90,7 @@ static int compare_text(const void *a, const void *b)
 char *content_sorted(const content *c)
 {
     const char **order = malloc((c->count + 1) * sizeof *order);
-    char        *out = malloc(c->len + c->count + 1), *at = out;
+    char *out = malloc(c->len + c->count + 1), *at = out;
     if (!order || !out)
         abort();
     for (size_t i = 0; i < c->count; i++)
@@ -107,7 +107,7 @@ char *content_sorted(const content *c)
 
 void content_message(content *c, hf_table table, const hf_entry *m, uint64_t body)
 {
-    bool  steps = m->flags & HF_ENTRY_STEPS;
+    bool steps = m->flags & HF_ENTRY_STEPS;
     facts f = { { m->place, m->id, m->data.len, body, m->sent, m->attempt, m->due,
                   (uint64_t)(int64_t)m->err, m->phase, m->generation, m->died, steps },
                 12 };
@@ -191,7 +191,7 @@ static int bad(hf_table table)
 static int in_order(walker *w, hf_bytes key)
 {
     size_t len = key.len < w->last.len ? key.len : w->last.len;
-    int    order = memcmp(w->last.bytes, key.data, len);
+    int order = memcmp(w->last.bytes, key.data, len);
     if (key.len > sizeof w->last.bytes || (w->last.len && order > 0)
         || (w->last.len && order == 0 && key.len <= w->last.len))
         return hf_error(HF_ECORRUPT, "table %d is not walked in order", (int)w->table);
@@ -202,9 +202,9 @@ static int in_order(walker *w, hf_bytes key)
 
 static int message_row(walker *w, hf_bytes key, hf_bytes payload)
 {
-    hf_entry       m;
+    hf_entry m;
     const uint8_t *bytes = payload.data;
-    uint64_t       number = hf_get64_key((const uint8_t *)key.data + key.len - 8);
+    uint64_t number = hf_get64_key((const uint8_t *)key.data + key.len - 8);
     if (payload.len < 8 || hf_entry_decode(bytes + 8, payload.len - 8, &m) != payload.len - 8)
         return bad(w->table);
     if (w->table == HF_IN_INBOX)
@@ -222,10 +222,10 @@ static int message_row(walker *w, hf_bytes key, hf_bytes payload)
 static int other_row(walker *w, hf_bytes key, hf_bytes payload)
 {
     const uint8_t *bytes = payload.data;
-    char           actor[HF_ADDRESS_MAX + 1];
-    uint64_t       hash;
-    size_t         head = w->table == HF_IN_ALARM_NAMES ? 16 : 8;
-    hf_entry       e;
+    char actor[HF_ADDRESS_MAX + 1];
+    uint64_t hash;
+    size_t head = w->table == HF_IN_ALARM_NAMES ? 16 : 8;
+    hf_entry e;
 
     if (payload.len < head)
         return bad(w->table);
@@ -262,7 +262,7 @@ static int other_row(walker *w, hf_bytes key, hf_bytes payload)
 
 static int step_row(walker *w, hf_bytes key, hf_bytes payload)
 {
-    hf_entry       e;
+    hf_entry e;
     const uint8_t *k = key.data;
     if (hf_entry_decode(payload.data, payload.len, &e) != payload.len || key.len != 24
         || e.id != hf_get64_key(k) || e.generation != hf_get64_key(k + 8)
@@ -276,7 +276,7 @@ static int step_row(walker *w, hf_bytes key, hf_bytes payload)
 static int row(void *user, hf_bytes key, hf_bytes payload)
 {
     walker *w = user;
-    int     err = in_order(w, key);
+    int err = in_order(w, key);
     if (err)
         return err;
     if (w->table == HF_IN_STEPS)
@@ -290,8 +290,8 @@ int content_of_view(content *c, hf_view_of *view)
     static const hf_table tables[] = { HF_IN_INBOX, HF_IN_STATE,  HF_IN_ALARM_NAMES,
                                        HF_IN_DEAD,  HF_IN_PAUSES, HF_IN_STEPS,
                                        HF_IN_ROWS,  HF_IN_TOPICS };
-    walker                w = { .c = c };
-    int                   err = HF_OK;
+    walker w = { .c = c };
+    int err = HF_OK;
 
     content_clear(c);
     for (size_t i = 0; !err && i < sizeof tables / sizeof *tables; i++) {
@@ -305,7 +305,7 @@ int content_of_view(content *c, hf_view_of *view)
 int content_of_disk(content *c, hf_disk *disk)
 {
     hf_view_of *view;
-    int         err = hf_view_open(&view, disk);
+    int err = hf_view_open(&view, disk);
     if (err)
         return err;
     err = content_of_view(c, view);
@@ -317,9 +317,9 @@ int content_of_disk(content *c, hf_disk *disk)
 static int alarms_agree(hf_txn *txn)
 {
     hf_cursor *cursor;
-    hf_bytes   key, value, payload;
-    uint64_t   due, generation, alarms = 0, indexed;
-    hf_key     index;
+    hf_bytes key, value, payload;
+    uint64_t due, generation, alarms = 0, indexed;
+    hf_key index;
 
     int err = hf_cursor_open(txn, HF_IN_ALARM_NAMES, &cursor);
     if (err)
@@ -355,10 +355,10 @@ static int alarms_agree(hf_txn *txn)
 
 int content_tables_agree(hf_disk *disk)
 {
-    hf_txn  *txn;
-    hf_kept  kept;
+    hf_txn *txn;
+    hf_kept kept;
     uint64_t records, tail = 0;
-    int      err = hf_txn_read(disk, &txn);
+    int err = hf_txn_read(disk, &txn);
     if (err)
         return err;
     err = hf_txn_count(txn, HF_IN_LOG, &records);

@@ -167,7 +167,7 @@ static void play_write(crashdisk *disk, const tape_event *e)
 {
     grow(disk, e->inode, e->off + e->len);
     for (uint64_t at = e->off, end = e->off + e->len; at < end;) {
-        uint64_t    stop = (at / BLOCK + 1) * BLOCK < end ? (at / BLOCK + 1) * BLOCK : end;
+        uint64_t stop = (at / BLOCK + 1) * BLOCK < end ? (at / BLOCK + 1) * BLOCK : end;
         crash_unit *u = unit_add(disk, UNIT_BYTES, e->inode);
         u->off = at;
         u->len = (uint32_t)(stop - at);
@@ -193,7 +193,7 @@ static bool is_synced(const crash_unit *u, const tape_event *e)
 static void play_sync(crashdisk *disk, const tape_event *e)
 {
     name_list names = { disk->names, disk->name_count, disk->name_room };
-    size_t    kept = 0;
+    size_t kept = 0;
     for (size_t i = 0; i < disk->unit_count; i++) {
         crash_unit *u = &disk->units[i];
         if (!is_synced(u, e)) {
@@ -275,7 +275,7 @@ typedef struct builder {
 static bool build_file(builder *b, uint32_t inode, const char *path)
 {
     const crash_node *sure = &b->disk->nodes[inode];
-    crash_node       *s = &b->scratch;
+    crash_node *s = &b->scratch;
     s->size = 0;
     node_resize(s, sure->size);
     if (sure->size)

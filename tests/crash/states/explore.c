@@ -67,8 +67,8 @@ void explore_init(void)
 static bool try_state(explorer *x)
 {
     const explore_job *job = x->job;
-    progress          *mine = &shared->of[x->worker];
-    uint64_t           number = x->state++;
+    progress *mine = &shared->of[x->worker];
+    uint64_t number = x->state++;
     if (job->one ? x->point != job->point || number != job->state
                  : (x->point + number) % job->workers != x->worker)
         return true;
@@ -108,7 +108,7 @@ static bool try_torn(explorer *x)
 
 static bool try_all(explorer *x)
 {
-    size_t   units = x->disk.unit_count;
+    size_t units = x->disk.unit_count;
     uint64_t fresh = 0;
     for (size_t i = 0; i < units; i++)
         fresh |= (uint64_t)x->disk.units[i].fresh << i;
@@ -210,7 +210,7 @@ void explorer_keep(explorer *x, uint64_t chance, const char *folder)
 static bool explore(const explore_job *job, uint64_t worker)
 {
     explorer x = { .job = job, .worker = worker };
-    bool     fine = true;
+    bool fine = true;
     if (snprintf(x.root, sizeof x.root, "%s/%" PRIu64, job->base, worker) >= (int)sizeof x.root)
         abort();
     (void)mkdir(x.root, 0700);
@@ -264,7 +264,7 @@ static bool await(const explore_job *job, uint64_t worker, pid_t pid)
 static bool explore_with_workers(const explore_job *job)
 {
     pid_t pids[EXPLORE_WORKERS];
-    bool  fine = true;
+    bool fine = true;
     (void)fflush(stdout);
     for (uint64_t i = 0; i < job->workers; i++) {
         pids[i] = fork();

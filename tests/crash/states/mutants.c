@@ -51,8 +51,8 @@ uint32_t mutant_lmdb_flags(void)
 static int delete_one_more(const hf_fold *fold, hf_txn *txn)
 {
     hf_cursor *cursor;
-    hf_bytes   key;
-    hf_key     from;
+    hf_bytes key;
+    hf_key from;
     hf_key_number(&from, fold->end);
     int err = hf_cursor_open(txn, HF_IN_LOG, &cursor);
     if (err)
@@ -70,7 +70,7 @@ int __wrap_hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget);
 int __wrap_hf_fold_slice(hf_fold *fold, hf_txn *txn, uint64_t budget)
 {
     uint64_t some = fold_slice_most && fold_slice_most < budget ? fold_slice_most : budget;
-    int      err = __real_hf_fold_slice(fold, txn, some);
+    int err = __real_hf_fold_slice(fold, txn, some);
     if (!err && used == MUTANT_FOLD && fold->now.stage == HF_FOLD_DELETING
         && fold->now.deleted == fold->count && fold->before.deleted < fold->count)
         err = delete_one_more(fold, txn);

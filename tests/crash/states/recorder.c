@@ -86,7 +86,7 @@ static void let_go(void)
 /* Under the lock, as is all that notes. */
 static tape_event *note(tape_what what)
 {
-    bool        mark = what == TAPE_BEGIN || what == TAPE_ACK;
+    bool mark = what == TAPE_BEGIN || what == TAPE_ACK;
     tape_event *e = more(postponing && !mark ? &later : running);
     memset(e, 0, sizeof *e);
     e->what = (uint8_t)what;
@@ -120,7 +120,7 @@ static const char *ours(const char *path)
 
 static uint32_t parent_of(const char *path, const char *name)
 {
-    char        parent[PATH_MAX];
+    char parent[PATH_MAX];
     struct stat st;
     (void)snprintf(parent, sizeof parent, "%.*s", (int)(name - path - 1), path);
     if (stat(parent, &st))
@@ -131,7 +131,7 @@ static uint32_t parent_of(const char *path, const char *name)
 static tape_event *note_name(tape_what what, const char *path, const char *name, uint32_t inode,
                              bool is_dir)
 {
-    uint32_t    dir = parent_of(path, name);
+    uint32_t dir = parent_of(path, name);
     tape_event *e = note(what);
     e->dir = dir;
     e->inode = inode;
@@ -143,8 +143,8 @@ static tape_event *note_name(tape_what what, const char *path, const char *name,
 static bool exists(const char *path)
 {
     struct stat st;
-    int         before = errno;
-    bool        there = lstat(path, &st) == 0;
+    int before = errno;
+    bool there = lstat(path, &st) == 0;
     errno = before;
     return there;
 }
@@ -231,8 +231,8 @@ static void *real_open;
 static int open_noted(const char *path, int flags, mode_t mode)
 {
     const char *name = ours(path);
-    bool        existed = name && exists(path);
-    int         fd = REAL(open)(path, flags, mode);
+    bool existed = name && exists(path);
+    int fd = REAL(open)(path, flags, mode);
     if (fd >= 0 && fd < FDS)
         fds[fd].used = false;
     if (fd >= 0 && name)
@@ -252,7 +252,7 @@ int open(const char *path, int flags, ...)
 int openat(int at, const char *path, int flags, ...)
 {
     static void *real_openat;
-    va_list      args;
+    va_list args;
     va_start(args, flags);
     mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
@@ -309,7 +309,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
     static void *real_pwrite;
     struct iovec iov = { (void *)(uintptr_t)bytes, len };
-    ssize_t      done = REAL(pwrite)(fd, bytes, len, at);
+    ssize_t done = REAL(pwrite)(fd, bytes, len, at);
     if (done > 0 && tracked(fd))
         wrote(fd, &iov, 1, at, done);
     return done;
@@ -318,7 +318,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
 {
     static void *real_pwritev;
-    ssize_t      done = REAL(pwritev)(fd, iov, count, at);
+    ssize_t done = REAL(pwritev)(fd, iov, count, at);
     if (done > 0 && tracked(fd))
         wrote(fd, iov, count, at, done);
     return done;
@@ -328,8 +328,8 @@ ssize_t write(int fd, const void *bytes, size_t len)
 {
     static void *real_write;
     struct iovec iov = { (void *)(uintptr_t)bytes, len };
-    off_t        at = tracked(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
-    ssize_t      done = REAL(write)(fd, bytes, len);
+    off_t at = tracked(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
+    ssize_t done = REAL(write)(fd, bytes, len);
     if (done > 0 && tracked(fd))
         wrote(fd, &iov, 1, at, done);
     return done;
@@ -338,8 +338,8 @@ ssize_t write(int fd, const void *bytes, size_t len)
 ssize_t writev(int fd, const struct iovec *iov, int count)
 {
     static void *real_writev;
-    off_t        at = tracked(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
-    ssize_t      done = REAL(writev)(fd, iov, count);
+    off_t at = tracked(fd) ? lseek(fd, 0, SEEK_CUR) : 0;
+    ssize_t done = REAL(writev)(fd, iov, count);
     if (done > 0 && tracked(fd))
         wrote(fd, iov, count, at, done);
     return done;
@@ -348,7 +348,7 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
 int ftruncate(int fd, off_t size)
 {
     static void *real_ftruncate;
-    int          err = REAL(ftruncate)(fd, size);
+    int err = REAL(ftruncate)(fd, size);
     if (!err && tracked(fd)) {
         hold();
         tape_event *e = note(TAPE_SIZE);
@@ -388,7 +388,7 @@ static void synced(int fd)
 int fdatasync(int fd)
 {
     static void *real_fdatasync;
-    int          err = REAL(fdatasync)(fd);
+    int err = REAL(fdatasync)(fd);
     if (!err && tracked(fd))
         synced(fd);
     return err;
@@ -397,7 +397,7 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     static void *real_fsync;
-    int          err = REAL(fsync)(fd);
+    int err = REAL(fsync)(fd);
     if (!err && tracked(fd))
         synced(fd);
     return err;
@@ -408,9 +408,9 @@ int fsync(int fd)
 int mkdir(const char *path, mode_t mode)
 {
     static void *real_mkdir;
-    struct stat  st;
-    const char  *name = ours(path);
-    int          err = REAL(mkdir)(path, mode);
+    struct stat st;
+    const char *name = ours(path);
+    int err = REAL(mkdir)(path, mode);
     if (!err && name && stat(path, &st) == 0) {
         hold();
         (void)note_name(TAPE_LINK, path, name, inode_of(&st), true);
@@ -432,10 +432,10 @@ static void vanish(const char *path, const char *name, const struct stat *st)
 int unlink(const char *path)
 {
     static void *real_unlink;
-    struct stat  st;
-    const char  *name = ours(path);
-    bool         known = name && lstat(path, &st) == 0;
-    int          err = REAL(unlink)(path);
+    struct stat st;
+    const char *name = ours(path);
+    bool known = name && lstat(path, &st) == 0;
+    int err = REAL(unlink)(path);
     if (!err && known)
         vanish(path, name, &st);
     return err;
@@ -444,10 +444,10 @@ int unlink(const char *path)
 int rmdir(const char *path)
 {
     static void *real_rmdir;
-    struct stat  st;
-    const char  *name = ours(path);
-    bool         known = name && lstat(path, &st) == 0;
-    int          err = REAL(rmdir)(path);
+    struct stat st;
+    const char *name = ours(path);
+    bool known = name && lstat(path, &st) == 0;
+    int err = REAL(rmdir)(path);
     if (!err && known)
         vanish(path, name, &st);
     return err;
@@ -459,8 +459,8 @@ static void renamed(const char *from, const char *to, const char *name, const st
     if (!to_name)
         give_up("a file was renamed out of the root");
     hold();
-    uint32_t    inode = inode_of(st);
-    uint32_t    to_dir = parent_of(to, to_name);
+    uint32_t inode = inode_of(st);
+    uint32_t to_dir = parent_of(to, to_name);
     tape_event *e = note_name(TAPE_RENAME, from, name, inode, S_ISDIR(st->st_mode));
     e->to_dir = to_dir;
     (void)snprintf(e->to_name, sizeof e->to_name, "%s", to_name);
@@ -470,10 +470,10 @@ static void renamed(const char *from, const char *to, const char *name, const st
 int rename(const char *from, const char *to)
 {
     static void *real_rename;
-    struct stat  st;
-    const char  *name = ours(from);
-    bool         known = name && lstat(from, &st) == 0;
-    int          err = REAL(rename)(from, to);
+    struct stat st;
+    const char *name = ours(from);
+    bool known = name && lstat(from, &st) == 0;
+    int err = REAL(rename)(from, to);
     if (!err && known)
         renamed(from, to, name, &st);
     return err;

@@ -40,7 +40,8 @@ typedef struct tape {
     uint32_t    inodes;
 } tape;
 
-/* One tape at a time, started and stopped while nothing writes. `root` is an existing, absolute directory. */
+/* One tape at a time, started and stopped while nothing writes. `root` is an existing, absolute
+ * directory. */
 void tape_start(tape *on, const char *root);
 void tape_stop(void);
 void tape_free(tape *of);

@@ -37,8 +37,8 @@ static const struct dirent *next_of(DIR *dir)
 
 void scratch_clear(const char *path)
 {
-    char                 below[PATH_MAX];
-    DIR                 *dir = opendir(path);
+    char below[PATH_MAX];
+    DIR *dir = opendir(path);
     const struct dirent *e;
     while ((e = next_of(dir))) {
         join(below, path, e->d_name);
@@ -63,8 +63,8 @@ static void sync_one(const char *path, int flags)
 
 void scratch_sync_tree(const char *path)
 {
-    char                 below[PATH_MAX];
-    DIR                 *dir = opendir(path);
+    char below[PATH_MAX];
+    DIR *dir = opendir(path);
     const struct dirent *e;
     while ((e = next_of(dir))) {
         join(below, path, e->d_name);
@@ -80,10 +80,10 @@ void scratch_sync_tree(const char *path)
 
 static void sweep(const char *in, const char *prefix)
 {
-    char                 path[PATH_MAX];
+    char path[PATH_MAX];
     const struct dirent *e;
-    size_t               len = strlen(prefix);
-    DIR                 *dir = opendir(in);
+    size_t len = strlen(prefix);
+    DIR *dir = opendir(in);
     while ((e = next_of(dir))) {
         long pid = strncmp(e->d_name, prefix, len) ? 0 : atol(e->d_name + len);
         if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
@@ -99,7 +99,7 @@ static void sweep(const char *in, const char *prefix)
 const char *scratch_make(const char *name)
 {
     static const char *const in[] = { "/dev/shm", "/tmp" };
-    char                     prefix[64];
+    char prefix[64];
     (void)snprintf(prefix, sizeof prefix, "holdfast-%s-", name);
     for (int i = 0; i < 2; i++)
         sweep(in[i], prefix);

@@ -116,7 +116,7 @@ typedef struct tally {
 
 static explore_sum explore_it(const crash_run *run)
 {
-    bool        large = run->load->large && opt.all > 8;
+    bool large = run->load->large && opt.all > 8;
     explore_job job = { .tape = &run->tape,
                         .base = base,
                         .seed = run->seed,
@@ -140,10 +140,10 @@ static explore_sum explore_it(const crash_run *run)
 
 static bool run_workload(const workload *load, uint64_t seed, tally *sum)
 {
-    char        root[PATH_MAX];
-    crash_run   run;
+    char root[PATH_MAX];
+    crash_run run;
     explore_sum found = { 0 };
-    double      start = scratch_seconds();
+    double start = scratch_seconds();
 
     (void)snprintf(root, sizeof root, "%s/recorded", base);
     (void)mkdir(root, 0700);
@@ -216,8 +216,8 @@ static bool is_wanted(const workload *load, char **names, int count)
 
 static int run_all(char **names, int count)
 {
-    tally    sums[32] = { { 0 } };
-    bool     fine = true, known = false;
+    tally sums[32] = { { 0 } };
+    bool fine = true, known = false;
     uint64_t states = 0, past = opt.seed + opt.seeds;
 
     for (uint64_t seed = opt.seed; fine && (seed < past || states < opt.states); seed++) {

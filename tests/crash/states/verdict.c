@@ -53,7 +53,7 @@ static const char *wrong_error(const char *what, int err)
  * state before left, nothing, garbage, or no file. */
 static void litter(judge *j, const char *name, uint64_t dice)
 {
-    char   path[PATH_MAX + 32], garbage[9000];
+    char path[PATH_MAX + 32], garbage[9000];
     size_t len = dice % 8 == 1 ? 0 : dice % 8 == 2 ? 7 : sizeof garbage;
     (void)snprintf(path, sizeof path, "%s/%s", j->path, name);
     if (dice % 8 == 0)
@@ -71,8 +71,8 @@ static void litter(judge *j, const char *name, uint64_t dice)
 static const char *open_store(judge *j)
 {
     hf_disk_options disk = workload_disk(j->q->run->load);
-    hf_log_options  log = workload_log(j->q->run->load);
-    int             err = hf_disk_open(&j->disk, j->path, &disk);
+    hf_log_options log = workload_log(j->q->run->load);
+    int err = hf_disk_open(&j->disk, j->path, &disk);
     if (err)
         return wrong_error("it cannot be opened", err);
     err = hf_log_open(&j->log, j->disk, &log);
@@ -95,8 +95,8 @@ static const char *close_store(judge *j, bool clean)
 static void print_nearest(judge *j)
 {
     const crash_run *run = j->q->run;
-    char            *found = content_sorted(&j->found);
-    uint64_t         n = 0;
+    char *found = content_sorted(&j->found);
+    uint64_t n = 0;
     for (uint64_t i = 0; i < run->moment_count; i++)
         if (run->moments[i].sum == j->found.sum)
             n = i + 1;
@@ -150,7 +150,7 @@ static const char *compare_window(judge *j)
         const uint8_t *at = r->data + hf_record_entries_at(r->runs), *end = r->data + r->size;
         for (uint32_t n = 0; n < r->count; n++) {
             hf_entry e;
-            size_t   size = hf_entry_decode(at, (size_t)(end - at), &e);
+            size_t size = hf_entry_decode(at, (size_t)(end - at), &e);
             if (!size)
                 return wrong("an entry of the window cannot be read");
             at += size;
@@ -189,7 +189,8 @@ static void expect_message(judge *j, hf_entry e, uint64_t id)
 static void expect_state(judge *j, const hf_entry *e, uint64_t version)
 {
     content one = { .quiet = true };
-    content_state(&one, e->to, version, e->version, e->data.len, content_hash(e->data.data, e->data.len));
+    content_state(&one, e->to, version, e->version, e->data.len,
+                  content_hash(e->data.data, e->data.len));
     j->sum += one.sum;
     content_free(&one);
 }
@@ -198,11 +199,11 @@ static void expect_state(judge *j, const hf_entry *e, uint64_t version)
 static const char *append_new(judge *j)
 {
     hf_segment sends = { .shard = 0 }, facts = { .shard = HF_FACTS };
-    hf_group   group = { 0 };
-    uint64_t   least = j->q->run->moments[j->q->acked].next;
-    hf_entry   a = entry_for(j, HF_OP_SEND, world_actors[0], "after");
-    hf_entry   b = entry_for(j, HF_OP_SEND, "after/crash", "after");
-    hf_entry   s = entry_for(j, HF_OP_SAVE, "after/crash", "");
+    hf_group group = { 0 };
+    uint64_t least = j->q->run->moments[j->q->acked].next;
+    hf_entry a = entry_for(j, HF_OP_SEND, world_actors[0], "after");
+    hf_entry b = entry_for(j, HF_OP_SEND, "after/crash", "after");
+    hf_entry s = entry_for(j, HF_OP_SAVE, "after/crash", "");
     a.data = hf_str("still here");
     s.data = hf_str("an image");
     int err = hf_segment_add(&sends, &a);
@@ -275,10 +276,10 @@ static bool in_window(const judge *j, uint64_t id)
 /* A message that waited before the crash is done now, its steps with it. */
 static const char *end_one(judge *j)
 {
-    oldest     o;
+    oldest o;
     hf_segment facts = { .shard = HF_FACTS };
-    hf_group   group = { 0 };
-    int        err;
+    hf_group group = { 0 };
+    int err;
 
     if (!find_waiting(j, &o))
         return NULL;
@@ -332,8 +333,8 @@ static const char *go_on(judge *j)
 static const char *judge_it(judge *j)
 {
     const question *q = j->q;
-    struct stat     st;
-    char            marker[PATH_MAX + 32];
+    struct stat st;
+    char marker[PATH_MAX + 32];
 
     (void)snprintf(marker, sizeof marker, "%s/" HF_MARKER_FILE, j->path);
     bool there = stat(marker, &st) == 0;

@@ -165,7 +165,7 @@ uint64_t workload_now(void)
 static int run_open(crash_run *run)
 {
     hf_disk_options disk = workload_disk(run->load);
-    hf_log_options  log = workload_log(run->load);
+    hf_log_options log = workload_log(run->load);
     disk.lmdb_unsafe = mutant_lmdb_flags();
     int err = hf_disk_open(&run->disk, run->store, &disk);
     if (!err)
@@ -186,8 +186,8 @@ static int run_close(crash_run *run, bool clean)
 
 static void stage_deed(crash_run *run, deed what)
 {
-    stage   *s = &run->stage;
-    world   *w = &run->world;
+    stage *s = &run->stage;
+    world *w = &run->world;
     uint64_t chance = chance_next(&run->chance);
     uint32_t body = run->load->body;
     switch (what) {
@@ -253,8 +253,8 @@ static deed choose(crash_run *run, unsigned below)
 /* A group of one to four changes. While space is short nothing comes in. */
 static int run_group(crash_run *run, deed first)
 {
-    stage   *s = &run->stage;
-    bool     room = hf_log_room(run->log);
+    stage *s = &run->stage;
+    bool room = hf_log_room(run->log);
     unsigned more = (unsigned)(chance_next(&run->chance) % 4);
 
     run->tight += !room;
@@ -282,7 +282,7 @@ static uint64_t fold_budget(crash_run *run)
 static int run_read(crash_run *run)
 {
     hf_view_of *view;
-    int         err = hf_view_open(&view, run->disk);
+    int err = hf_view_open(&view, run->disk);
     if (err)
         return err;
     uint64_t before;
@@ -302,7 +302,7 @@ static int run_read(crash_run *run)
 static int run_deed(crash_run *run, deed what)
 {
     hf_log_stats stats;
-    int          err;
+    int err;
     switch (what) {
     case DO_FOLD:
         err = hf_log_fold(run->log, fold_budget(run));

@@ -33,7 +33,7 @@ static void need(int err)
 static hf_bytes body_of(uint64_t chance, uint32_t most)
 {
     static char text[BODY_ROOM];
-    uint32_t    len = most ? (uint32_t)(chance_next(&chance) % (most + 1)) : 0;
+    uint32_t len = most ? (uint32_t)(chance_next(&chance) % (most + 1)) : 0;
     if (len > BODY_ROOM)
         len = BODY_ROOM;
     for (uint32_t i = 0; i < len; i++)
@@ -78,7 +78,7 @@ void world_content(const world *w, content *c)
     content_clear(c);
     for (size_t i = 0; i < w->letter_count; i++) {
         const letter *l = &w->letters[i];
-        hf_entry      e = entry_of(l);
+        hf_entry e = entry_of(l);
         if (l->at != LETTER_GONE)
             content_message(c, l->at == LETTER_DEAD ? HF_IN_DEAD : HF_IN_INBOX, &e, l->body);
     }
@@ -169,7 +169,7 @@ static change *change_add(stage *s, uint8_t op)
 
 static change *stage_add(stage *s, const world *w, hf_entry *e)
 {
-    change     *c = change_add(s, e->op);
+    change *c = change_add(s, e->op);
     hf_segment *in = hf_entry_is_message(e->op) ? &s->sends : &s->facts;
     c->in_sends = in == &s->sends;
     c->index = in->count;
@@ -230,11 +230,11 @@ void stage_save(stage *s, world *w, uint64_t chance, uint32_t body_max)
 {
     hf_bytes body;
     uint32_t actor = (uint32_t)(chance_next(&chance) % ACTORS);
-    held     h = held_of(chance, body_max, &body);
+    held h = held_of(chance, body_max, &body);
     h.form = (uint8_t)(chance_next(&chance) % 3 * 100);
     hf_entry e = { .op = HF_OP_SAVE, .to = world_actors[actor], .data = body,
                    .version = h.form };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->actor = actor;
     c->held = h;
 }
@@ -249,15 +249,15 @@ void stage_forget(stage *s, world *w, uint64_t chance)
 void stage_put(stage *s, world *w, uint64_t chance, uint32_t body_max)
 {
     hf_bytes body;
-    held     h = held_of(chance, body_max, &body);
+    held h = held_of(chance, body_max, &body);
     uint32_t actor = (uint32_t)(chance_next(&chance) % ACTORS);
     uint32_t name = (uint32_t)(chance_next(&chance) % ROWS);
-    bool     drops = chance_next(&chance) % 4 == 0;
+    bool drops = chance_next(&chance) % 4 == 0;
     hf_entry e = { .op = drops ? HF_OP_DROP : HF_OP_PUT,
                    .to = world_actors[actor],
                    .name = rows[name],
                    .data = drops ? hf_view(NULL, 0) : body };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->actor = actor;
     c->name = name;
     c->held = drops ? (held){ .set = false } : h;
@@ -274,8 +274,8 @@ void stage_alarm(stage *s, world *w, uint64_t chance, uint32_t body_max)
 {
     uint32_t actor, name;
     hf_bytes body;
-    held    *now = alarm_of(w, &chance, &actor, &name);
-    held     h = held_of(chance, body_max, &body);
+    held *now = alarm_of(w, &chance, &actor, &name);
+    held h = held_of(chance, body_max, &body);
     if (now->touched == s->op)
         return;
     now->touched = s->op;
@@ -285,7 +285,7 @@ void stage_alarm(stage *s, world *w, uint64_t chance, uint32_t body_max)
                    .name = names[name],
                    .due = h.due,
                    .data = body };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->actor = actor;
     c->name = name;
     c->held = h;
@@ -294,12 +294,12 @@ void stage_alarm(stage *s, world *w, uint64_t chance, uint32_t body_max)
 void stage_cancel(stage *s, world *w, uint64_t chance)
 {
     uint32_t actor, name;
-    held    *now = alarm_of(w, &chance, &actor, &name);
+    held *now = alarm_of(w, &chance, &actor, &name);
     if (now->touched == s->op)
         return;
     now->touched = s->op;
     hf_entry e = { .op = HF_OP_CANCEL, .to = world_actors[actor], .name = names[name] };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->actor = actor;
     c->name = name;
 }
@@ -307,7 +307,7 @@ void stage_cancel(stage *s, world *w, uint64_t chance)
 void stage_fire(stage *s, world *w, uint64_t chance)
 {
     uint32_t actor = 0, name = 0;
-    held    *now = NULL;
+    held *now = NULL;
     for (int i = 0; i < 20 && (!now || !now->set || now->touched == s->op); i++)
         now = alarm_of(w, &chance, &actor, &name);
     if (!now->set || now->touched == s->op)
@@ -319,7 +319,7 @@ void stage_fire(stage *s, world *w, uint64_t chance)
                    .name = names[name],
                    .generation = now->version,
                    .data = body };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->actor = actor;
     c->name = name;
     c->new = (letter){ .at = LETTER_WAITING,
@@ -355,7 +355,7 @@ void stage_retry(stage *s, world *w, uint64_t chance)
                    .phase = l.phase,
                    .generation = l.generation,
                    .flags = l.has_steps ? HF_ENTRY_STEPS : 0 };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->letter = at;
     c->new = l;
 }
@@ -438,7 +438,7 @@ void stage_step(stage *s, world *w, uint64_t chance, uint32_t body_max)
                    .phase = row.phase,
                    .name = row.name,
                    .data = body };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->letter = at;
     c->step = row;
 }
@@ -447,10 +447,10 @@ void stage_pause(stage *s, world *w, uint64_t chance)
 {
     hf_bytes body;
     uint32_t what = (uint32_t)(chance_next(&chance) % PAUSABLES);
-    held     h = held_of(chance, 20, &body);
+    held h = held_of(chance, 20, &body);
     h.version = s->now;
     hf_entry e = { .op = HF_OP_PAUSE, .to = pausables[what], .data = body };
-    change  *c = stage_add(s, w, &e);
+    change *c = stage_add(s, w, &e);
     c->name = what;
     c->held = h;
 }
@@ -561,7 +561,7 @@ void stage_commit(stage *s, world *w)
 {
     for (size_t i = 0; i < s->count; i++) {
         const change *c = &s->changes[i];
-        uint64_t      base = c->in_sends ? s->sends.base : s->facts.base;
+        uint64_t base = c->in_sends ? s->sends.base : s->facts.base;
         change_make(w, c, base + c->index, s->now);
     }
 }

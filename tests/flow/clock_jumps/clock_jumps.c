@@ -79,7 +79,7 @@ static bool reaches(atomic_int *seen, int wanted)
 static void set_clock(int64_t seconds)
 {
     char fresh[110], text[40];
-    int  len = snprintf(text, sizeof text, "%+" PRId64 "\n", seconds);
+    int len = snprintf(text, sizeof text, "%+" PRId64 "\n", seconds);
     (void)snprintf(fresh, sizeof fresh, "%s.new", offsets);
     int fd = open(fresh, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, text, (size_t)len) != len || close(fd) || rename(fresh, offsets)) {
@@ -106,7 +106,7 @@ static uint64_t delay_ms(int n)
 static int handle(hf_turn *turn, const hf_message *msg)
 {
     uint64_t due_ns = 0;
-    int      n = atoi(msg->kind + 1);
+    int n = atoi(msg->kind + 1);
     if (msg->body.len == sizeof due_ns)
         memcpy(&due_ns, msg->body.data, sizeof due_ns);
     switch (*msg->kind) {
@@ -153,7 +153,7 @@ static void quiet(void *user, hf_level level, const char *line)
 
 static hf_engine *open_store(void)
 {
-    char       path[80];
+    char path[80];
     hf_engine *engine = NULL;
     (void)snprintf(path, sizeof path, "%s/store", root);
     MUST(hf_open(&engine, path, HF_OPTIONS(.types = types, .shards = 2, .window = 256 << 10,
@@ -173,7 +173,7 @@ static void begin(hf_engine *engine)
     memset(came, 0, sizeof came);
     set_ns = mono_ns();
     for (int i = 0; i < DELAYS; i++) {
-        char     kind[8];
+        char kind[8];
         uint64_t due_ns = set_ns + delay_ms(i) * 1000000;
         (void)snprintf(kind, sizeof kind, "l%d", i);
         MUST(hf_mail(engine, HF_LETTER(.to = i % 2 ? "shop/1" : "pool/1", .kind = kind,
@@ -232,7 +232,7 @@ static void jump(const char *what, int64_t from, int64_t to, bool reopen)
     MUST(atomic_load(&noon) == 0);
     nap(1100);               /* the clock was looked at, at least once */
     uint64_t seen = jumps(engine);
-    long     were = atomic_load(&hours);
+    long were = atomic_load(&hours);
     set_clock(to);
     for (int i = 0; i < GRACE_MS && jumps(engine) == seen; i++)
         nap(1);
@@ -292,7 +292,7 @@ static void all_jumps(void)
 static int start_again(char **argv)
 {
     glob_t found;
-    int    err = glob("/usr/lib/*/faketime/libfaketimeMT.so.1", 0, NULL, &found);
+    int err = glob("/usr/lib/*/faketime/libfaketimeMT.so.1", 0, NULL, &found);
     if (err)
         err = glob("/usr/lib*/faketime/libfaketimeMT.so.1", 0, NULL, &found);
     if (err) {

@@ -29,10 +29,10 @@ static atomic_bool   stop;
 /* The next number and no other. */
 static int meet(hf_turn *turn, const hf_message *msg)
 {
-    bool     giver = strncmp(msg->to, "giver/", 6) == 0;
-    int      which = atoi(strchr(msg->to, '/') + 1);
+    bool giver = strncmp(msg->to, "giver/", 6) == 0;
+    int which = atoi(strchr(msg->to, '/') + 1);
     uint64_t last = 0, number = 0;
-    char     to[32];
+    char to[32];
     if (hf_state(turn).len == sizeof last)
         memcpy(&last, hf_state(turn).data, sizeof last);
     if (strcmp(msg->kind, "tell") == 0) {
@@ -66,8 +66,8 @@ static const hf_type types[] = { { .name = "giver", .handle = meet },
 static const char *at(const char *name)
 {
     static char paths[4][128];
-    static int  turn;
-    char       *path = paths[turn++ % 4];
+    static int turn;
+    char *path = paths[turn++ % 4];
     (void)snprintf(path, sizeof paths[0], "%s", ring_path(name));
     return path;
 }
@@ -99,8 +99,8 @@ static void came(void *user, int err, const hf_receipt *receipts, size_t count)
 static void *send_on(void *user)
 {
     const sender *s = user;
-    char          to[GIVERS][16];
-    hf_letter     letters[GIVERS] = { { .size = sizeof letters[0] } };
+    char to[GIVERS][16];
+    hf_letter letters[GIVERS] = { { .size = sizeof letters[0] } };
     for (uint64_t number = 1; !atomic_load(&stop);) {
         for (int i = 0; i < GIVERS; i++) {
             (void)snprintf(to[i], sizeof to[i], "giver/%d", s->number * GIVERS + i);
@@ -145,7 +145,7 @@ static void check_sound(const char *name)
 static hf_engine *check_moment(const char *name, const uint64_t least[SENDERS],
                                const uint64_t most[SENDERS])
 {
-    char       to[32];
+    char to[32];
     hf_engine *engine = ring_open(name, types);
     ring_ok(hf_drain(engine, 60000));
     atomic_store(&told, 0);
@@ -168,7 +168,7 @@ static hf_engine *check_moment(const char *name, const uint64_t least[SENDERS],
 static void check_new(hf_engine *engine, uint64_t above)
 {
     hf_receipt receipt = { 0 };
-    int        count = atomic_load(&noted);
+    int count = atomic_load(&noted);
     ring_ok(hf_mail(engine, HF_LETTER(.to = "note/1"), 1, &receipt));
     ring_until(&noted, count + 1);
     assert_true(receipt.id > above);
@@ -187,9 +187,9 @@ static int end_senders(void **state)
 
 static void test_moments(void **state)
 {
-    pthread_t     threads[SENDERS];
+    pthread_t threads[SENDERS];
     static sender senders[SENDERS]; /* should this test end before they do */
-    uint64_t      least[SENDERS], most[SENDERS], total = 0;
+    uint64_t least[SENDERS], most[SENDERS], total = 0;
     (void)state;
     hf_engine *engine = ring_open("load", types);
     for (int i = 0; i < SENDERS; i++) {

@@ -31,7 +31,7 @@ static void complain(const char *order, const char *what)
 static int64_t ask(const char *sql, const char *one, const char *two)
 {
     sqlite3_stmt *statement;
-    int64_t       value = -1;
+    int64_t value = -1;
 
     if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL)) {
         fprintf(stderr, "%s: %s\n", sql, sqlite3_errmsg(db));
@@ -163,7 +163,7 @@ static unsigned check_book(const char *order)
 static void check_order(const place_order *command)
 {
     struct books books = read_books(command->order);
-    int64_t      total = total_of(command);
+    int64_t total = total_of(command);
 
     if (books.paid)
         check_paid(command->order, &books, total);
@@ -177,11 +177,11 @@ static void check_order(const place_order *command)
 
 static void check_all(FILE *file)
 {
-    char       *line = NULL;
-    size_t      size = 0;
-    ssize_t     len;
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t len;
     place_order command;
-    char        why[WHY_SIZE];
+    char why[WHY_SIZE];
 
     ask("create temp table expected (order_id text primary key)", NULL, NULL);
     while ((len = getline(&line, &size, file)) > 0) {

@@ -33,7 +33,7 @@ static void ok_at(int err, const char *what, int line)
 
 static void open_shop(void)
 {
-    char          why[LEDGER_WHY];
+    char why[LEDGER_WHY];
     const hf_type types[] = {
         { .name = "order", .handle = order_handle, .undo = order_undo, .failed = order_failed,
           .threads = 2, .tries = 4, .retry_ms = HOUR, .retry_ms_max = HOUR, .user = &shop },
@@ -75,13 +75,14 @@ static int close_shop(void **state)
 /* Told until it is known to be there: the order knows what it was told before. */
 static void place(void)
 {
-    static const char line[] = "{\"order\":\"O1\",\"customer\":\"CUST-001\",\"merchant\":\"MRCN-002\","
-                               "\"payment\":\"CARD-1\",\"items\":[{\"id\":\"IT-005\",\"qty\":2}]}";
-    place_order     command;
-    char            why[WHY_SIZE];
+    static const char line[] =
+        "{\"order\":\"O1\",\"customer\":\"CUST-001\",\"merchant\":\"MRCN-002\","
+        "\"payment\":\"CARD-1\",\"items\":[{\"id\":\"IT-005\",\"qty\":2}]}";
+    place_order command;
+    char why[WHY_SIZE];
     msgpack_sbuffer bytes;
-    msgpack_packer  packer;
-    int             err;
+    msgpack_packer packer;
+    int err;
 
     assert_int_equal(command_parse(line, strlen(line), &command, why), 0);
     msgpack_sbuffer_init(&bytes);
@@ -96,7 +97,7 @@ static void place(void)
 
 static int64_t ask_ledger(const char *sql)
 {
-    sqlite3      *db;
+    sqlite3 *db;
     sqlite3_stmt *statement;
 
     assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
@@ -118,7 +119,8 @@ static void balances(bool paid)
     assert_int_equal(ask_ledger("select count(*) from payments"), paid);
     assert_int_equal(ask_ledger("select count(*) from notifications where text like '%is paid%'"),
                      paid ? 2 : 0);
-    assert_int_equal(ask_ledger("select count(*) from notifications where text like '%costs nothing%'"),
+    assert_int_equal(ask_ledger(
+                         "select count(*) from notifications where text like '%costs nothing%'"),
                      paid ? 0 : 1);
     ok(hf_tell(hf_test_engine(test), TALLY_ACTOR, "report", hf_str("")));
     ok(hf_test_run(test));

@@ -28,7 +28,7 @@ static void a_line_is_an_order(void **state)
         "{ \"order\" : \"O\\u00fc\\n\" ,\"customer\":\"C\"}",
     };
     place_order command;
-    char        why[WHY_SIZE];
+    char why[WHY_SIZE];
 
     (void)state;
     assert_int_equal(command_parse(GOOD, strlen(GOOD), &command, why), 0);
@@ -50,7 +50,7 @@ static void escapes_are_what_they_stand_for(void **state)
     static const char line[] = "{\"order\":\"\\u0041\\/\\\"\\\\\\ud83d\\ude00\\u00e9\xc3\xa9\","
                                "\"customer\":\"C\",\"merchant\":\"M\",\"payment\":\"P\"," ITEM "}";
     place_order command;
-    char        why[WHY_SIZE];
+    char why[WHY_SIZE];
 
     (void)state;
     assert_int_equal(command_parse(line, strlen(line), &command, why), 0);
@@ -106,7 +106,7 @@ static void what_is_no_order_is_refused_with_a_reason(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         place_order command;
-        char        why[WHY_SIZE] = "";
+        char why[WHY_SIZE] = "";
         assert_int_equal(command_parse(bad[i].line, strlen(bad[i].line), &command, why), -1);
         if (!strstr(why, bad[i].why))
             fail_msg("%s: \"%s\" does not say \"%s\"", bad[i].line, why, bad[i].why);
@@ -118,9 +118,9 @@ static void what_is_no_order_is_refused_with_a_reason(void **state)
 static void damaged_lines_do_no_harm(void **state)
 {
     const size_t len = strlen(GOOD);
-    uint64_t     seed = 7;
-    place_order  command;
-    char         why[WHY_SIZE];
+    uint64_t seed = 7;
+    place_order command;
+    char why[WHY_SIZE];
 
     (void)state;
     for (size_t cut = 0; cut < len; cut++) {
@@ -143,11 +143,11 @@ static void damaged_lines_do_no_harm(void **state)
 
 static void a_command_survives_msgpack(void **state)
 {
-    place_order      sent, got;
-    msgpack_sbuffer  buffer;
-    msgpack_packer   packer;
+    place_order sent, got;
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
     msgpack_unpacked value;
-    char             why[WHY_SIZE];
+    char why[WHY_SIZE];
 
     (void)state;
     assert_int_equal(command_parse(GOOD, strlen(GOOD), &sent, why), 0);
@@ -200,7 +200,7 @@ static int close_books(void **state)
 static ledger_totals totals(void)
 {
     ledger_totals totals = { -1, -1, -1 };
-    char          why[LEDGER_WHY];
+    char why[LEDGER_WHY];
 
     assert_true(ledger_count(books, &totals, why));
     return totals;
@@ -209,7 +209,7 @@ static ledger_totals totals(void)
 static void the_catalogue_is_there_and_stays(void **state)
 {
     catalogue_row row;
-    char          why[LEDGER_WHY];
+    char why[LEDGER_WHY];
 
     (void)state;
     assert_int_equal(ledger_find(books, "product", "IT-001", &row, why), REPLY_OK);
@@ -227,7 +227,7 @@ static void the_catalogue_is_there_and_stays(void **state)
 static void a_key_is_applied_once(void **state)
 {
     const amounts sums = { 1000, 100, 900 }, others = { 1000, 0, 1000 };
-    char          first[LEDGER_ID], again[LEDGER_ID], why[LEDGER_WHY];
+    char first[LEDGER_ID], again[LEDGER_ID], why[LEDGER_WHY];
 
     (void)state;
     for (int i = 0; i < 2; i++)
@@ -260,7 +260,7 @@ static void a_key_is_applied_once(void **state)
 static void what_is_undone_stays_undone(void **state)
 {
     const amounts sums = { 500, 0, 500 };
-    char          id[LEDGER_ID], why[LEDGER_WHY];
+    char id[LEDGER_ID], why[LEDGER_WHY];
 
     (void)state;
     assert_int_equal(ledger_create_order(books, "k1", "O1", "C", "M", 500, why), REPLY_OK);
@@ -288,8 +288,8 @@ static void what_is_undone_stays_undone(void **state)
 static void a_foreign_file_is_no_ledger(void **state)
 {
     ledger *other;
-    char    why[LEDGER_WHY];
-    FILE   *file;
+    char why[LEDGER_WHY];
+    FILE *file;
 
     (void)state;
     ledger_close(books);
@@ -310,12 +310,12 @@ static void a_foreign_file_is_no_ledger(void **state)
 static void failing_services_still_apply_a_key_once(void **state)
 {
     services shop = { .books = books, .times = floor_open(), .fail_rate = 0.6 };
-    call     via = { .at = &shop, .order = "O1" };
-    int      lost = 0, unheard = 0;
+    call via = { .at = &shop, .order = "O1" };
+    int lost = 0, unheard = 0;
 
     (void)state;
     for (int i = 0; i < 200; i++) {
-        char  key[16];
+        char key[16];
         reply said;
         snprintf(key, sizeof key, "n%d", i);
         while ((said = customer_notify(&via, key, "C", "hello")) == REPLY_FAILED) {
@@ -335,8 +335,8 @@ static void failing_services_still_apply_a_key_once(void **state)
 
 static void a_call_takes_its_latency_and_is_measured(void **state)
 {
-    services      shop = { .books = books, .times = floor_open(), .latency_ms = 20 };
-    call          via = { .at = &shop, .order = "O1" };
+    services shop = { .books = books, .times = floor_open(), .latency_ms = 20 };
+    call via = { .at = &shop, .order = "O1" };
     catalogue_row row;
 
     (void)state;
@@ -353,7 +353,7 @@ static void a_call_takes_its_latency_and_is_measured(void **state)
 static void the_floor_is_a_list_schedule(void **state)
 {
     floor_sums *sums = floor_open();
-    char        order[16];
+    char order[16];
 
     (void)state;
     assert_true(floor_seconds(sums, 3) == 0);

@@ -20,8 +20,8 @@ static atomic_int once, twice, told;
 static int handle(hf_turn *turn, const hf_message *msg)
 {
     unsigned char times[PER_ACTOR] = { 0 };
-    hf_bytes      found = hf_state(turn);
-    unsigned      number = 0;
+    hf_bytes found = hf_state(turn);
+    unsigned number = 0;
     if (found.len == sizeof times)
         memcpy(times, found.data, sizeof times);
     if (strcmp(msg->kind, "audit") == 0) {
@@ -45,9 +45,9 @@ static int handle(hf_turn *turn, const hf_message *msg)
 
 static int send_jobs(hf_engine *engine, unsigned jobs)
 {
-    static char     to[BATCH][16];
+    static char to[BATCH][16];
     static unsigned numbers[BATCH];
-    hf_letter       letters[BATCH];
+    hf_letter letters[BATCH];
     for (unsigned at = 0; at < jobs;) {
         unsigned count = 0;
         for (; count < BATCH && at < jobs; count++, at++) {
@@ -82,9 +82,9 @@ static int audit(hf_engine *engine, unsigned jobs)
 int main(int argc, char **argv)
 {
     const hf_type types[] = { { .name = "job", .handle = handle }, { 0 } };
-    hf_engine    *engine = NULL;
-    char          line[16];
-    unsigned      jobs = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
+    hf_engine *engine = NULL;
+    char line[16];
+    unsigned jobs = argc == 3 ? (unsigned)atoi(argv[2]) : 0;
     if (jobs < 1 || jobs > ACTORS * PER_ACTOR)
         return 2;
     (void)snprintf(mended, sizeof mended, "%s.mended", argv[1]);

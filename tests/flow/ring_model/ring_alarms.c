@@ -165,7 +165,8 @@ static bool all_rang(hf_engine *engine)
         const bell *b = &book->dials[i / NAMES].bells[i % NAMES];
         if (!b->number || b->due > now + FAR)
             continue;
-        (void)snprintf(late, sizeof late, "alarm %s of %u, message %llu set it, %lld ms ago it was due",
+        (void)snprintf(late, sizeof late,
+                       "alarm %s of %u, message %llu set it, %lld ms ago it was due",
                        names[i % NAMES], i / NAMES, (unsigned long long)b->number / 1000,
                        (long long)(now - b->due));
         return false;

@@ -109,7 +109,8 @@ void   ring_finisher_start(void);
 /* What a mayfly is told: what it must find, and what it does. */
 typedef struct ring_mayfly {
     uint64_t found, made;   /* 0: no state */
-    uint32_t op, pad;       /* 0 nothing, 1 save, 2 forget, 3 save+forget, 4 forget+save, 5 fails once */
+    /* 0 nothing, 1 save, 2 forget, 3 save+forget, 4 forget+save, 5 fails once */
+    uint32_t op, pad;
 } ring_mayfly;
 
 /* ring_life.c: one life of the engine, in a child; never returns */

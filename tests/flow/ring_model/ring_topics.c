@@ -102,7 +102,8 @@ int ring_herald_handle(hf_turn *turn, const hf_message *msg)
 
 /* ---- Outside */
 
-static int subscribe(hf_engine *engine, bool on, const char *topic, uint32_t sender, uint32_t reader)
+static int subscribe(hf_engine *engine, bool on, const char *topic, uint32_t sender,
+                     uint32_t reader)
 {
     char actor[24];
     (void)snprintf(actor, sizeof actor, "reader/%u-%u", sender, reader);

@@ -377,10 +377,10 @@ static void act_pause(draft *d)
 static void act(draft *d)
 {
     static void (*const acts[])(draft *) = {
-        act_send, act_send, act_send, act_send, act_send, act_send, act_done, act_done,
-        act_done, act_ack, act_ack, act_state, act_state, act_retry, act_dead, act_requeue,
-        act_purge, act_alarm, act_alarm, act_due, act_due, act_delay, act_let_go, act_step, act_step, act_pause,
-        act_row, act_row, act_row,
+        act_send,  act_send,  act_send,  act_send,  act_send,  act_send,  act_done,   act_done,
+        act_done,  act_ack,   act_ack,   act_state, act_state, act_retry, act_dead,   act_requeue,
+        act_purge, act_alarm, act_alarm, act_due,   act_due,   act_delay, act_let_go, act_step,
+        act_step,  act_pause, act_row,   act_row,   act_row,
     };
     acts[chance(d->r, sizeof acts / sizeof *acts)](d);
 }

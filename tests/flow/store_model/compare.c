@@ -356,7 +356,8 @@ static void compare_rest(look *l)
     uint32_t paused = 0;
     l->at = 0;
     VIEW_OK(r, hf_view_walk(l->view, HF_IN_ALARM_NAMES, hf_view(NULL, 0), take_alarm, l));
-    expect(l, l->at == alarms_of(&r->model) + fired_of(&r->model), "how many alarms there are", l->at);
+    expect(l, l->at == alarms_of(&r->model) + fired_of(&r->model), "how many alarms there are",
+           l->at);
     l->at = 0;
     VIEW_OK(r, hf_view_walk(l->view, HF_IN_STEPS, hf_view(NULL, 0), take_step, l));
     expect(l, l->at == r->model.step_count, "how many steps there are", l->at);

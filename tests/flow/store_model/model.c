@@ -175,7 +175,9 @@ void model_apply(model *m, const change *c, uint64_t now)
         m->rows[c->actor][c->number] = (image){ c->op == HF_OP_PUT, c->bytes, c->position, 0 };
         return;
     case HF_OP_ALARM:
-        *alarm = (alarm_set){ .there = true, .due = c->due, .generation = c->position, .body = c->bytes };
+        *alarm = (alarm_set){
+            .there = true, .due = c->due, .generation = c->position, .body = c->bytes
+        };
         return;
     case HF_OP_CANCEL:
         alarm->there = alarm->fired = false;

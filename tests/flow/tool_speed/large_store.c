@@ -62,7 +62,8 @@ static void add(post *p, const char *type, unsigned actor)
 static int send_off(hf_engine *engine, post *p)
 {
     int err;
-    while ((err = hf_post(engine, p->letters, p->count, NULL, NULL)) == HF_EAGAIN && !atomic_load(&stop))
+    while ((err = hf_post(engine, p->letters, p->count, NULL, NULL)) == HF_EAGAIN
+           && !atomic_load(&stop))
         err = hf_sync(engine, 100);
     p->count = 0;
     return err;
@@ -86,7 +87,7 @@ static void add_next(post *p, unsigned number, unsigned hundreds)
 static int fill(hf_engine *engine, unsigned messages)
 {
     static post p;
-    int         err = hf_pause(engine, "order", NULL, NULL);
+    int err = hf_pause(engine, "order", NULL, NULL);
     if (!err)
         err = hf_pause(engine, "parcel", NULL, NULL);
     for (unsigned i = 0; !err && i < messages; i++) {
@@ -108,10 +109,10 @@ static uint64_t now_ms(void)
 static int flood(hf_engine *engine, uint64_t ms)
 {
     static post p;
-    hf_stats    from = HF_STATS, to = HF_STATS;
-    uint64_t    begun = now_ms(), start = 0, now;
-    int         err = HF_OK;
-    unsigned    number = 0;
+    hf_stats from = HF_STATS, to = HF_STATS;
+    uint64_t begun = now_ms(), start = 0, now;
+    int err = HF_OK;
+    unsigned number = 0;
     while (!err && (now = now_ms()) < begun + WARM_UP_MS + ms) {
         if (!start && now >= begun + WARM_UP_MS) {
             start = now;
@@ -142,8 +143,8 @@ int main(int argc, char **argv)
         { 0 },
     };
     hf_engine *engine = NULL;
-    char       line[32];
-    unsigned   messages = argc == 3 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+    char line[32];
+    unsigned messages = argc == 3 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
     if (messages < 1000)
         return 2;
     int err = hf_open(&engine, argv[1],

@@ -16,7 +16,7 @@ static int greet(hf_turn *turn, const hf_message *msg)
 int main(void)
 {
     static const hf_type types[] = { { .name = "door", .handle = greet }, { 0 } };
-    hf_engine           *engine = NULL;
+    hf_engine *engine = NULL;
 
     int err = hf_open(&engine, "consumer.hf", HF_OPTIONS(.types = types, .store_max = 1 << 30));
     if (!err)
