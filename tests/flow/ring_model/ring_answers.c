@@ -117,10 +117,13 @@ bool ring_is_told_back(const hf_message *msg, ring_memory *m, uint32_t self)
 /* ---- From outside */
 
 typedef struct question {
-    uint32_t sender, actor, seq;
-    bool     ended;
+    struct question *before;
+    uint32_t         sender, actor, seq;
+    bool             ended;
 } question;
 
+/* All that were asked: nobody says when the last callback has gone by, the child's end does. */
+static question *_Atomic asked;
 static atomic_uint heard_in_all;
 
 static void heard(void *user, int err, hf_bytes answer)
@@ -165,16 +168,18 @@ void ring_progress(hf_turn *turn, const ring_letter *l)
 void ring_ask(hf_engine *engine, const hf_letter *letter, uint32_t sender, uint32_t actor,
               uint32_t seq)
 {
-    question *q = calloc(1, sizeof *q); /* the child's end frees it: nobody says it is over */
+    question *q = calloc(1, sizeof *q);
     if (!q)
         abort();
-    *q = (question){ sender, actor, seq, false };
+    *q = (question){ .sender = sender, .actor = actor, .seq = seq };
+    q->before = atomic_load(&asked);
+    while (!atomic_compare_exchange_weak(&asked, &q->before, q))
+        continue;
     int err = seq % 2 ? hf_ask(engine, letter, HF_NEVER, heard, q)
                       : hf_ask_watched(engine, letter, HF_NEVER, heard, watched, q);
     if (!err)
         return;
     ring->fate[sender][actor][seq] = REFUSED;
-    free(q);
     (void)ring_taken(err, "hf_ask");
 }
 
