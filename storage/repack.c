@@ -90,6 +90,11 @@ int hf_repack_upto(hf_repack *r, hf_txn *txn, hf_table table, hf_bytes wanted)
     err = hf_cursor_seek(cursor, wanted, &key, &value);
     uintptr_t page = err ? 0 : page_of(value);
     for (uint32_t n = 0; !err && n < ROWS_MOST && page_of(value) == page; n++) {
+        if (key.len > HF_KEY_MAX) { /* LMDB believes what a damaged page says of it */
+            err = hf_error(HF_ECORRUPT, "a key of %zu bytes in table %s; see holdfast salvage",
+                           key.len, hf_table_name(table));
+            break;
+        }
         memcpy(r->last.bytes, key.data, key.len);
         r->last.len = key.len;
         err = hf_cursor_next(cursor, &key, &value);

@@ -168,12 +168,31 @@ static void test_when_it_pays(void **state)
     hf_disk_close(disk);
 }
 
+/* A damaged page may say that a key is longer than any of ours. */
+static void test_long_key(void **state)
+{
+    hf_disk *disk = open_wide("long");
+    hf_repack r = { .first = { .len = 1 } };
+    uint8_t long_one[480];
+    hf_txn *txn;
+    (void)state;
+    memset(long_one, 0x7f, sizeof long_one);
+    hf_bytes key = hf_view(long_one, sizeof long_one);
+    assert_int_equal(hf_txn_write(disk, &txn), HF_OK);
+    assert_int_equal(hf_txn_put(txn, HF_IN_STATE, key, hf_view("row", 3)), HF_OK);
+    assert_int_equal(hf_repack_upto(&r, txn, HF_IN_STATE, hf_view(long_one, 8)), HF_ECORRUPT);
+    hf_txn_abort(txn);
+    hf_repack_done(&r);
+    hf_disk_close(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_closer),
         cmocka_unit_test(test_anywhere),
         cmocka_unit_test(test_when_it_pays),
+        cmocka_unit_test(test_long_key),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
