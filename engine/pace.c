@@ -1,7 +1,7 @@
 /* pace.c - who may come in, and how much of it.
  *
  * Happy path: outsiders get what turns leave of a commit. While shards lag behind they
- * come slower, while the window holds twice its budget not at all; far beyond that
+ * come slower, while the window holds all it may (hf_folding_limit) not at all; far beyond that
  * shards, too, take nothing for a while. Whoever was just answered is waited for a
  * moment. Nothing here fails.
  * The journal's thread. */
@@ -46,7 +46,7 @@ void hf_pace_took(hf_journal *j, uint64_t ns)
 
 /* How many bytes of outsiders may come in now. While shards lag they come slower and
  * fewer: what isn't worked on before the window is folded costs many times as much.
- * With twice the budget in the window nobody comes in. */
+ * With all that the window may hold in it nobody comes in. */
 uint64_t hf_pace_bytes(hf_engine *engine)
 {
     hf_journal *j = &engine->journal;

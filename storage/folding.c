@@ -86,22 +86,29 @@ int hf_folding_begin(hf_log *log)
 }
 
 /* Where the store may not grow by some windows more, folding begins early and the log is
- * kept short. Elsewhere what an earlier run left waits for half a window of this one, in
+ * kept short. Elsewhere what is lent (lend.c) costs no memory, and the longer the log is the
+ * more of an actor's images coincide: of that it holds half a window more, and a whole one
+ * until outsiders wait. What an earlier run left waits for half a window of this one, in
  * which much of it will be done; but not for ever, if run follows run. */
 uint64_t hf_folding_start(const hf_log *log)
 {
     uint64_t window = log->options.window, past = log->past_bytes + window / 2;
+    uint64_t lent = log->window.lent;
     if (!log->roomy)
         return window * 3 / 4;
-    if (!hf_log_past(log) || past < window)
-        return window;
-    return past < window * 3 ? past : window * 3;
+    if (hf_log_past(log) && past >= window)
+        return past < window * 4 ? past : window * 4;
+    return window + (lent < window / 2 ? lent : window / 2);
 }
 
 uint64_t hf_folding_limit(const hf_log *log)
 {
-    uint64_t window = log->options.window, start = hf_folding_start(log);
-    return log->roomy ? (start > window * 3 / 2 ? start + window / 4 : window * 2) : window * 5 / 4;
+    uint64_t window = log->options.window, lent = log->window.lent;
+    if (!log->roomy)
+        return window * 5 / 4;
+    if (hf_log_past(log) && log->past_bytes > window)
+        return hf_folding_start(log) + window / 4;
+    return window * 2 + (lent < window ? lent : window);
 }
 
 /* So much stays unsealed if entries are small: to sort them takes memory for each. Turns of
@@ -112,7 +119,7 @@ static uint64_t beyond(const hf_log *log, uint64_t young)
     uint64_t entries = 0, bytes = 0, most = log->options.window / ENTRY_SHARE;
     most = most > ENTRIES_MIN ? most : ENTRIES_MIN;
     for (uint32_t i = 0; i < w->count && (!i || entries < most); i++) {
-        entries += hf_window_at(w, i)->count;
+        entries += hf_window_at(w, i)->live + hf_window_at(w, i)->keep;
         bytes += hf_window_at(w, i)->size;
     }
     return w->bytes - bytes > young ? w->bytes - bytes : young;
@@ -230,7 +237,7 @@ void hf_folding_squeezed(hf_log *log)
 }
 
 /* What the fold does in a commit that adds `bytes`: its even share, and a quarter more,
- * of what must be done before the window holds twice its budget (then outsiders wait);
+ * of what must be done before the window holds all it may (then outsiders wait);
  * but not so much that the commit takes long. Where the store may not grow by some
  * windows more the log is kept short instead, and while space is short already: what
  * surely fits. */
@@ -398,7 +405,7 @@ int hf_log_fold_all(hf_log *log)
 /* Could the store grow by some windows? Then it does not matter how long the log is. */
 bool hf_folding_roomy(const hf_log *log)
 {
-    uint64_t plenty = log->options.window * 8;
+    uint64_t plenty = log->options.window * 9;
     hf_space space;
     if (hf_disk_space(log->disk, &space))
         return false;

@@ -246,6 +246,7 @@ void hf_window_lend(hf_window *w, hf_record *r, const uint8_t *data)
     drop_data(w, r);
     r->data = data;
     r->borrowed = true;
+    w->lent += r->size;
 }
 
 /* The fold is about to read these: what stands in a line among them waits for it. */
@@ -295,8 +296,10 @@ void hf_window_pop(hf_window *w, uint32_t count, void (*each)(void *, hf_record 
         w->sealed--;
         w->bytes -= r->size;
         w->sealed_bytes -= r->size;
-        if (r->borrowed && !r->past) /* the disk may use those pages again */
+        if (r->borrowed && !r->past) { /* the disk may use those pages again */
             r->data = NULL;
+            w->lent -= r->size;
+        }
         each(user, r);
     }
 }

@@ -51,6 +51,7 @@ typedef struct hf_window {
     uint64_t    bytes;      /* of all records on disk */
     uint64_t    sealed_bytes;
     uint64_t    held;       /* bytes in memory */
+    uint64_t    lent;       /* of records that are read where the disk has them */
     uint32_t    readers;    /* how many must pass a record; 0: none follow */
     hf_slabs    slabs;      /* where most data lies */
 } hf_window;
