@@ -10,5 +10,5 @@ if(HF_SANITIZE MATCHES "thread")
     return()
 endif()
 
-hf_test(damage crash 240 damage --images 24)
+hf_test(damage crash 240 damage --images 14)
 hf_test(damage_soak "soak;heavy" 3600 damage --images 2000)

@@ -11,7 +11,7 @@ target_link_options(engine_states PRIVATE -Wl,--wrap=hf_log_append -Wl,--wrap=hf
 target_link_libraries(engine_states PRIVATE ${CMAKE_DL_LIBS})
 
 # A small life for each operation, then one drawn by chance.
-set(ops --op all --all 3 --random 1 --go-on 4)
+set(ops --op all --all 2 --random 1 --go-on 4)
 set(mixed --op mixed --seed 4 --ops 7 --all 0 --random 0 --go-on 8)
 if(HF_SANITIZE)
     set(ops --op all --all 2 --random 0 --go-on 16)
@@ -23,7 +23,7 @@ hf_test(engine_states_mixed crash 120 engine_states ${mixed})
 # What is broken on purpose must be noticed.
 foreach(mutant early undone nosync nometasync)
     hf_test(engine_states_notices_${mutant} crash 120
-        engine_states --mutant ${mutant} --seeds 6 --ops 8 --all 3 --random 2 --go-on 0)
+        engine_states --mutant ${mutant} --seeds 3 --ops 8 --all 3 --random 2 --go-on 0)
 endforeach()
 
 hf_test(engine_states_ci ci 900

@@ -16,7 +16,7 @@ if(HF_SANITIZE MATCHES "thread")
     return()
 endif()
 
-set(few --all 2 --random 1)
+set(few --all 1 --random 1)
 if(HF_SANITIZE)
     set(few --all 1 --random 0)
 endif()
