@@ -62,7 +62,7 @@ typedef struct store {
 
 static void store_open(store *s)
 {
-    hf_log_options options = { .window = option.window, .offload = aside_give };
+    hf_log_options options = { .window = option.window, .past = true, .offload = aside_give };
     must(hf_disk_open(&s->disk, path_in("store.hf"), NULL), "open");
     must(hf_log_open(&s->log, s->disk, &options), "open the log");
     must(hf_replay(s->log), "replay");
@@ -126,10 +126,10 @@ static void give_way(hf_log *log)
 {
     hf_log_stats stats;
     hf_log_stat(log, &stats);
-    if (stats.held < option.window * 3 / 2)
+    if (stats.bytes < stats.limit)
         return;
     aside_wait();
-    while (stats.folding && stats.held > stats.limit) {
+    while (stats.folding && stats.bytes > stats.limit) {
         must(hf_log_fold(log, 1 << 20), "fold");
         hf_log_stat(log, &stats);
     }
