@@ -50,14 +50,6 @@ static uint64_t now_of(const hf_shard *shard, const hf_alarm_queue *q)
 
 /* ---- The sweep */
 
-static bool is_forced(const hf_alarms *a, uint64_t generation)
-{
-    for (uint32_t i = 0; i < a->forced_count; i++)
-        if (a->forced[i] == generation)
-            return true;
-    return false;
-}
-
 static bool is_ours(const hf_shard *shard, hf_bytes key)
 {
     const uint8_t *bytes = key.data, *end = memchr(bytes, 0, key.len);
@@ -66,40 +58,13 @@ static bool is_ours(const hf_shard *shard, hf_bytes key)
     return hf_address_shard(hf_get64_key(end + 1), shard->engine->shard_count) == shard->index;
 }
 
-static int load_row(hf_shard *shard, hf_bytes name, uint64_t due, uint64_t generation)
-{
-    hf_alarms *a = shard->alarms;
-    uint64_t id;
-    size_t actor_len;
-    bool letter = hf_due_letter_of(name, &id, &actor_len);
-    hf_alarm *one = letter ? NULL : hf_alarm_set_find(a, name);
-    if (one && (one->entry || one->generation >= generation))
-        return HF_OK; /* the window knows better */
-    if (hf_alarm_set_room(a))
-        return HF_ENOMEM;
-    if (!one) {
-        hf_key key = { .len = name.len };
-        memcpy(key.bytes, name.data, name.len);
-        one = hf_alarm_set_add(a, &key, letter);
-    }
-    if (!one)
-        return hf_error(HF_ENOMEM, "alarms");
-    hf_alarm_set_pull(a, one);
-    one->now = HF_ALARM_SET;
-    one->cold = true;
-    one->due = due;
-    one->generation = one->position = generation;
-    hf_alarm_set_push(a, one);
-    return HF_OK;
-}
-
 /* One row of the index. */
 static int see_row(hf_shard *shard, const hf_alarm_lost *wanted, hf_bytes key, hf_bytes value)
 {
     hf_bytes name;
     uint64_t generation = hf_get64_key((const uint8_t *)key.data + 8);
     if (generation < wanted->from || generation >= wanted->to
-        || is_forced(shard->alarms, generation))
+        || hf_alarm_is_forced(shard->alarms, generation))
         return HF_OK;
     int err = hf_row_open(HF_IN_ALARMS, key, value, &name);
     if (err && shard->index == 0) /* once is enough */
@@ -107,7 +72,7 @@ static int see_row(hf_shard *shard, const hf_alarm_lost *wanted, hf_bytes key, h
                       hf_error_detail());
     if (err || !is_ours(shard, name))
         return HF_OK;
-    return load_row(shard, name, hf_get64_key(key.data), generation);
+    return hf_alarm_set_row(shard->alarms, name, hf_get64_key(key.data), generation);
 }
 
 /* Go on to `until`, some rows at most; *through: got there. */
@@ -195,11 +160,44 @@ static void shrink(hf_alarms *a, hf_alarm_queue *q)
     hf_mem_free(colds);
 }
 
+/* Cold ones from there on leave memory. */
+static void unload(hf_alarms *a, hf_alarm_queue *q, hf_alarm_sweep from)
+{
+    for (uint32_t i = q->count; i--;) {
+        hf_alarm *one = q->heap[i];
+        if (!one->cold || hf_alarm_is_below(one, from.due, from.generation))
+            continue;
+        hf_alarm_set_forget(a, one);
+        i = i < q->count ? i + 1 : q->count; /* another one stands there now */
+    }
+}
+
+/* Rows of the table, and what facts of the last run say of them. */
+static int load_rows(look *l, hf_alarm_queue *q, hf_alarm_sweep until)
+{
+    hf_alarms *a = l->shard->alarms;
+    hf_alarm_lost all = { .to = a->below };
+    hf_alarm_sweep from = q->reach;
+    bool through;
+    int err = begin_look(l);
+    if (err)
+        return err;
+    if (a->past.count && !l->tables.facts)
+        return HF_OK; /* just folded: in a moment we are told */
+    until = hf_alarm_past_limit(a, from, until);
+    err = sweep(l, &all, &q->reach, until, &through);
+    int loaded = hf_alarm_past_load(l->shard, &l->tables, from, q->reach);
+    if (loaded) { /* once more, from where we were */
+        unload(a, q, from);
+        q->reach = from;
+    }
+    return err ? err : loaded;
+}
+
 static int load(look *l, hf_alarm_queue *q)
 {
     hf_alarms *a = l->shard->alarms;
     uint64_t now = now_of(l->shard, q), wanted = now + HORIZON_MS;
-    bool through;
     if (!a->far) { /* there is nothing to sweep */
         if (q->reach.due < wanted)
             q->reach = (hf_alarm_sweep){ .due = wanted };
@@ -209,8 +207,7 @@ static int load(look *l, hf_alarm_queue *q)
         shrink(a, q);
     if (q->reach.due > now + HORIZON_MS / 2 || q->cold >= COLD_MAX)
         return HF_OK;
-    hf_alarm_lost all = { .to = a->below };
-    return sweep(l, &all, &q->reach, (hf_alarm_sweep){ wanted, 0 }, &through);
+    return load_rows(l, q, (hf_alarm_sweep){ wanted, 0 });
 }
 
 /* ---- Going off */

@@ -236,6 +236,13 @@ void hf_alarm_set_pull(hf_alarms *a, hf_alarm *one)
 
 /* ---- By position */
 
+/* A word of the window, with all that is allocated for it, and as much again for what its
+ * entry and the fold that sorts it take: then twice the budget is not exceeded. */
+static uint64_t weight_of(const hf_alarm *one)
+{
+    return 5 * (sizeof *one + one->key_len);
+}
+
 void hf_alarm_set_list(hf_alarms *a, hf_alarm *one)
 {
     hf_alarm_set_unlist(a, one);
@@ -246,13 +253,17 @@ void hf_alarm_set_list(hf_alarms *a, hf_alarm *one)
     else
         a->first = one;
     a->last = one;
+    a->unsure = a->unsure ? a->unsure : one;
     one->listed = true;
+    atomic_fetch_add_explicit(&a->burden, weight_of(one), memory_order_relaxed);
 }
 
 void hf_alarm_set_unlist(hf_alarms *a, hf_alarm *one)
 {
     if (!one->listed)
         return;
+    if (a->unsure == one)
+        a->unsure = one->behind;
     if (one->before)
         one->before->behind = one->behind;
     else
@@ -263,6 +274,7 @@ void hf_alarm_set_unlist(hf_alarms *a, hf_alarm *one)
         a->last = one->before;
     one->before = one->behind = NULL;
     one->listed = false;
+    atomic_fetch_sub_explicit(&a->burden, weight_of(one), memory_order_relaxed);
 }
 
 void hf_alarm_set_forget(hf_alarms *a, hf_alarm *one)
@@ -277,4 +289,40 @@ void hf_alarm_set_forget(hf_alarms *a, hf_alarm *one)
     one->entry = NULL;
     one->cold = false;
     one->generation = one->due = 0;
+}
+
+/* ---- Rows */
+
+int hf_alarm_set_row(hf_alarms *a, hf_bytes name, uint64_t due, uint64_t generation)
+{
+    uint64_t id;
+    size_t actor_len;
+    bool letter = hf_due_letter_of(name, &id, &actor_len);
+    hf_alarm *one = letter ? NULL : hf_alarm_set_find(a, name);
+    if (one && (one->entry || one->generation >= generation))
+        return HF_OK; /* the window knows better */
+    if (hf_alarm_set_room(a))
+        return HF_ENOMEM;
+    if (!one) {
+        hf_key key = { .len = name.len };
+        memcpy(key.bytes, name.data, name.len);
+        one = hf_alarm_set_add(a, &key, letter);
+    }
+    if (!one)
+        return hf_error(HF_ENOMEM, "alarms");
+    hf_alarm_set_pull(a, one);
+    one->now = HF_ALARM_SET;
+    one->cold = true;
+    one->due = due;
+    one->generation = one->position = generation;
+    hf_alarm_set_push(a, one);
+    return HF_OK;
+}
+
+bool hf_alarm_is_forced(const hf_alarms *a, uint64_t id)
+{
+    for (uint32_t i = 0; i < a->forced_count; i++)
+        if (a->forced[i] == id)
+            return true;
+    return false;
 }

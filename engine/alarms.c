@@ -15,6 +15,16 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
+enum {
+    UNREAD_MIN   = 1024,     /* words: an alarm for each UNREAD_SHARE bytes of the window */
+    UNREAD_MAX   = 32 << 10,
+    UNREAD_SHARE = 1024,
+    LEARN_MOST   = 128,      /* rows looked at in one round */
+    COOL_MOST    = 8192,     /* words that were folded, looked at in one round */
+    BURDEN_MIN   = 4 << 20,  /* bytes: words that take less weigh nothing, */
+    BURDEN_SHARE = 8,        /* nor such that take no more than that part of the window */
+};
+
 /* A delayed letter that an operator edited. */
 typedef struct hf_reworded {
     struct hf_reworded *next;
@@ -35,106 +45,31 @@ static void forget_words(hf_alarms *a, uint64_t folded_batch)
     }
 }
 
-/* ---- What an earlier run left in the log */
+/* ---- Life */
 
-static int row_setting(hf_txn *txn, const hf_key *key, uint64_t *due)
+/* What an earlier run left: rows, and facts that will be. */
+static int look_at_past(hf_shard *shard)
 {
-    hf_bytes payload;
-    uint64_t generation;
-    int err = hf_row_get(txn, HF_IN_ALARM_NAMES, key, &payload);
-    *due = 0;
-    if (!err)
-        err = hf_fate_alarm(payload, due, &generation);
-    return err == HF_ENOTFOUND ? HF_OK : err;
-}
-
-typedef struct past_walk {
-    hf_shard           *shard;
-    hf_overlay          tables;
-    const hf_survivors *facts;
-    hf_rowbuf           buf;
-} past_walk;
-
-static int load_row(void *user, hf_table table, const hf_key *key, hf_bytes *payload)
-{
-    return hf_row_get(user, table, key, payload);
-}
-
-static int add_past(past_walk *w, const hf_key *key, const hf_fate *fate)
-{
-    hf_alarms *a = w->shard->alarms;
-    uint64_t id, before = 0;
-    size_t actor_len;
-    bool letter = hf_due_letter_of(hf_key_bytes(key), &id, &actor_len);
-    int err = row_setting(w->tables.txn, key, &before);
-    if (err == HF_ECORRUPT || err == HF_EVERSION)
-        err = HF_OK; /* it is found when the row is wanted */
-    bool set = fate->verdict == HF_FATE_PUT && fate->due;
-    if (before && fate->verdict != HF_FATE_NONE) {
-        hf_alarm_set_tally(a, -1);
-        a->past_spent += !set;
-    }
-    if (err || !set)
-        return err;
-    hf_alarm *one = hf_alarm_set_room(a) ? NULL : hf_alarm_set_add(a, key, letter);
-    if (!one)
-        return hf_error(HF_ENOMEM, "alarms");
-    one->now = HF_ALARM_SET;
-    one->due = fate->due;
-    one->generation = one->position = fate->generation;
-    one->covers = before != 0;
-    hf_alarm_set_tally(a, 1);
-    hf_alarm_set_push(a, one);
-    hf_alarm_set_list(a, one);
-    return HF_OK;
-}
-
-static bool is_ours(const hf_shard *shard, const hf_key *key)
-{
-    const uint8_t *type_end = memchr(key->bytes, 0, key->len);
-    if (!type_end || (size_t)(type_end - key->bytes) + 9 > key->len)
-        return false;
-    uint64_t hash = hf_get64_key(type_end + 1);
-    return hf_address_shard(hash, shard->engine->shard_count) == shard->index;
-}
-
-static int walk_past(past_walk *w)
-{
-    const hf_survivors *s = w->facts;
-    const hf_survivor_list *list = &s->table[HF_IN_ALARM_NAMES];
-    int err = HF_OK;
-    for (size_t from = 0, to; !err && from < list->count; from = to) {
-        hf_fate fate;
-        hf_key key;
-        to = hf_survivors_run(s, HF_IN_ALARM_NAMES, from, &key);
-        if (!is_ours(w->shard, &key))
-            continue;
-        err = hf_fate_of(s, HF_IN_ALARM_NAMES, from, to, &key, load_row, w->tables.txn, &w->buf,
-                         &fate);
-        if (!err)
-            err = add_past(w, &key, &fate);
-    }
-    return err;
-}
-
-static int load_past(hf_shard *shard)
-{
-    past_walk w = { .shard = shard };
+    hf_overlay tables;
     uint64_t rows = 0, names = 0;
-    int err = hf_paging_look(shard, NULL, &w.tables);
+    int err = hf_paging_look(shard, NULL, &tables);
     if (err)
         return err;
-    w.facts = w.tables.facts;
-    err = hf_txn_count(w.tables.txn, HF_IN_ALARMS, &rows);
+    err = hf_txn_count(tables.txn, HF_IN_ALARMS, &rows);
     if (!err)
-        err = hf_txn_count(w.tables.txn, HF_IN_ALARM_NAMES, &names);
-    if (!err && w.facts)
-        err = walk_past(&w);
+        err = hf_txn_count(tables.txn, HF_IN_ALARM_NAMES, &names);
     shard->alarms->far = rows != 0;
-    shard->alarms->used = names || (w.facts && w.facts->table[HF_IN_ALARM_NAMES].count);
-    hf_rowbuf_done(&w.buf);
-    hf_txn_abort(w.tables.txn);
+    shard->alarms->used = names != 0;
+    if (!err)
+        err = hf_alarm_past_open(shard, tables.facts);
+    hf_txn_abort(tables.txn);
     return err;
+}
+
+static uint32_t unread_most(const hf_engine *engine)
+{
+    uint64_t most = engine->options.window / UNREAD_SHARE / engine->shard_count;
+    return (uint32_t)(most < UNREAD_MIN ? UNREAD_MIN : most > UNREAD_MAX ? UNREAD_MAX : most);
 }
 
 int hf_alarms_make(hf_shard *shard)
@@ -146,7 +81,8 @@ int hf_alarms_make(hf_shard *shard)
     }
     shard->alarms = a;
     a->below = hf_log_folded(shard->engine->log);
-    int err = load_past(shard);
+    a->unread_most = unread_most(shard->engine);
+    int err = look_at_past(shard);
     a->busy = a->used; /* until it was looked at */
     if (a->used)
         atomic_store(&shard->engine->alarmed, true);
@@ -158,12 +94,31 @@ void hf_alarms_done(hf_shard *shard)
     if (!shard->alarms)
         return;
     forget_words(shard->alarms, UINT64_MAX);
+    hf_alarm_past_done(shard->alarms);
     hf_alarm_set_done(shard->alarms);
     hf_mem_free(shard->alarms);
     shard->alarms = NULL;
 }
 
 /* ---- Words from the log */
+
+/* What is staged and not read yet is known all the same, and no fold takes it away: so there
+ * are never many. */
+static void note_staged(hf_shard *shard, hf_alarm *one, uint64_t batch)
+{
+    hf_alarms *a = shard->alarms;
+    a->unread += !one->staged;
+    one->staged = batch;
+    shard->reads_on = shard->reads_on || a->unread > a->unread_most;
+}
+
+static void note_read(hf_shard *shard, hf_alarm *one)
+{
+    hf_alarms *a = shard->alarms;
+    a->unread -= one->staged != 0;
+    one->staged = 0;
+    shard->reads_on = shard->reads_on && a->unread > a->unread_most / 2;
+}
 
 /* The alarm a word is about, as if it had no time; new if need be. NULL: out of memory. */
 static hf_alarm *take_up(hf_shard *shard, const hf_key *key, bool letter)
@@ -195,7 +150,7 @@ int hf_alarms_pull(hf_shard *shard, const uint8_t *entry, uint64_t position)
     hf_alarm *one = take_up(shard, &key, e.op == HF_OP_SEND);
     if (one) {
         one->position = position;
-        one->staged = 0;
+        note_read(shard, one);
         one->cold = false;
         one->entry = entry;
         one->now = e.op == HF_OP_CANCEL ? HF_ALARM_CANCELLED : HF_ALARM_SET;
@@ -232,12 +187,51 @@ int hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch)
         if (!one)
             one = hf_alarm_set_add(a, &key, false);
         if (one)
-            one->staged = batch;
+            note_staged(shard, one, batch);
         else
             err = hf_error(HF_ENOMEM, "alarms");
     }
     pthread_mutex_unlock(&a->lock);
     return err;
+}
+
+/* ---- How many are set */
+
+/* A word that took the place of a row: while both are there, one counts. */
+static int look_for_rows(hf_alarms *a, const hf_overlay *tables)
+{
+    int err = HF_OK;
+    for (int n = 0; !err && a->unsure && n < LEARN_MOST; n++) {
+        hf_alarm *one = a->unsure;
+        hf_bytes payload;
+        uint64_t due = 0, generation;
+        a->unsure = one->behind;
+        if (one->letter || one->covers)
+            continue;
+        err = hf_overlay_get(tables, HF_IN_ALARM_NAMES, hf_view(one->key, one->key_len), &payload);
+        if (!err && !hf_fate_alarm(payload, &due, &generation) && due) {
+            one->covers = true;
+            hf_alarm_set_tally(a, -1);
+        }
+        err = err == HF_ENOMEM ? err : HF_OK; /* a damaged one is found when it is wanted */
+    }
+    return err;
+}
+
+bool hf_alarms_learn(hf_shard *shard)
+{
+    hf_alarms *a = shard->alarms;
+    hf_overlay tables;
+    if (!a->past.learning && (!a->unsure || !a->far))
+        return false;
+    pthread_mutex_lock(&a->lock);
+    int err = hf_paging_look(shard, &a->near, &tables);
+    if (!err) {
+        err = a->past.learning ? hf_alarm_past_learn(shard, &tables) : look_for_rows(a, &tables);
+        hf_txn_abort(tables.txn);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return !err;
 }
 
 /* ---- The fold */
@@ -261,6 +255,16 @@ static void cool(hf_alarms *a, hf_alarm *one)
     }
 }
 
+/* Many are cooled little by little. Those that have their turn later stay as they are: below
+ * says which, and the records in which they stand are not released. */
+static void cool_some(hf_alarms *a, uint64_t folded, uint32_t most)
+{
+    for (; most && a->first && a->first->position < folded; most--)
+        cool(a, a->first);
+    a->cooling = a->first && a->first->position < folded;
+    a->below = a->cooling ? a->first->position : folded;
+}
+
 /* What we had staged was folded before we read it: the tables tell now. */
 static void settle_staged(hf_shard *shard)
 {
@@ -270,7 +274,7 @@ static void settle_staged(hf_shard *shard)
             next = one->next_name;
             if (!one->staged || one->staged > shard->folded_batch)
                 continue;
-            one->staged = 0;
+            note_read(shard, one);
             if (one->now == HF_ALARM_NONE)
                 hf_alarm_set_remove(a, one);
         }
@@ -281,8 +285,6 @@ static void settle_spent(hf_shard *shard)
 {
     hf_alarms *a = shard->alarms;
     uint32_t over = 0;
-    hf_alarm_set_tally(a, a->past_spent);
-    a->past_spent = 0;
     while (over < a->spent_count && a->spent[over].batch <= shard->folded_batch)
         hf_alarm_set_tally(a, a->spent[over++].count);
     a->spent_count -= over;
@@ -317,9 +319,8 @@ void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine)
     hf_alarms *a = shard->alarms;
     pthread_mutex_lock(&a->lock);
     uint64_t unseen = mine > a->below ? mine : a->below; /* those below were noted before */
-    while (a->first && a->first->position < folded)
-        cool(a, a->first);
-    a->below = folded;
+    cool_some(a, folded, mine < folded ? UINT32_MAX : COOL_MOST);
+    hf_alarm_past_fold(shard, folded);
     settle_spent(shard);
     forget_words(a, shard->folded_batch);
     if (mine < folded) {
@@ -344,6 +345,27 @@ uint64_t hf_alarms_tally(hf_engine *engine)
     for (uint32_t i = 0; i < engine->shard_count; i++)
         sum += atomic_load_explicit(&engine->shards[i].alarms->extra, memory_order_relaxed);
     return sum > 0 ? (uint64_t)sum : 0;
+}
+
+void hf_alarms_cool(hf_shard *shard)
+{
+    hf_alarms *a = shard->alarms;
+    pthread_mutex_lock(&a->lock);
+    cool_some(a, shard->folded, COOL_MOST);
+    pthread_mutex_unlock(&a->lock);
+    if (!a->cooling)
+        hf_resident_release(shard);
+}
+
+uint64_t hf_alarms_burden(const hf_engine *engine)
+{
+    uint64_t bytes = 0, few = engine->options.window / BURDEN_SHARE;
+    few = few < BURDEN_MIN ? BURDEN_MIN : few;
+    for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
+        const hf_alarms *a = engine->shards[i].alarms;
+        bytes += a ? atomic_load_explicit(&a->burden, memory_order_relaxed) : 0;
+    }
+    return bytes > few ? bytes - few : 0;
 }
 
 /* ---- Does a message still count? */
@@ -403,6 +425,12 @@ static hf_alarm *find_letter(const hf_alarms *a, uint64_t id)
     return NULL;
 }
 
+/* Of this run's window: those are all in memory. */
+static bool is_here(const hf_shard *shard, uint64_t id)
+{
+    return id >= shard->alarms->below && id >= shard->start;
+}
+
 /* The sweep must not find it again: its row stands until the fold. */
 static int note_forced(hf_alarms *a, uint64_t id)
 {
@@ -427,9 +455,8 @@ static int force(hf_shard *shard, const hf_entry *letter)
     hf_alarm *one = find_letter(a, letter->id);
     hf_key key;
     bool past = due != q->reach.due ? due < q->reach.due : letter->id < q->reach.generation;
-    for (uint32_t i = 0; i < a->forced_count; i++)
-        past = past || a->forced[i] == letter->id;
-    if (!one && (past || letter->id >= a->below))
+    past = past || hf_alarm_is_forced(a, letter->id);
+    if (!one && (past || is_here(shard, letter->id)))
         return HF_OK; /* it is not there, so it went off */
     bool fresh = !one;
     if (hf_alarm_set_room(a))
@@ -455,14 +482,14 @@ static int force(hf_shard *shard, const hf_entry *letter)
 }
 
 /* Not among what is set, though it should be: it went off. */
-static bool went_off(const hf_alarms *a, const hf_entry *letter)
+static bool went_off(const hf_shard *shard, const hf_entry *letter)
 {
+    const hf_alarms *a = shard->alarms;
     uint64_t due = hf_due_time(letter);
     const hf_alarm_queue *q = &a->queues[due & HF_DUE_BY_WALL ? 1 : 0];
     bool past = due != q->reach.due ? due < q->reach.due : letter->id < q->reach.generation;
-    for (uint32_t i = 0; i < a->forced_count; i++)
-        past = past || a->forced[i] == letter->id;
-    return !find_letter(a, letter->id) && (past || letter->id >= a->below);
+    past = past || hf_alarm_is_forced(a, letter->id);
+    return !find_letter(a, letter->id) && (past || is_here(shard, letter->id));
 }
 
 const uint8_t *hf_alarms_words(const hf_alarms *a, uint64_t id)
@@ -476,7 +503,7 @@ const uint8_t *hf_alarms_words(const hf_alarms *a, uint64_t id)
 static int reword(hf_shard *shard, const hf_entry *letter, hf_batch *batch)
 {
     hf_alarms *a = shard->alarms;
-    if (went_off(a, letter))
+    if (went_off(shard, letter))
         return hf_error(HF_ENOTFOUND, "message %llu has just come due",
                         (unsigned long long)letter->id);
     hf_reworded *w = hf_mem_zero(1, sizeof *w + hf_entry_size(letter) + 16);

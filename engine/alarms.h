@@ -66,23 +66,41 @@ typedef struct hf_alarm_queue {
     uint64_t       fired_due, fired_generation; /* the latest that went off */
 } hf_alarm_queue;
 
+/* What an earlier run left in its window, while that is not folded. */
+typedef struct hf_alarm_then hf_alarm_then;
+typedef struct hf_alarm_past {
+    hf_alarm_then *all;          /* that are set, by due, then generation */
+    size_t         count, room;
+    uint64_t       end;          /* positions of these facts are below; 0: there are none */
+    bool           learning;     /* the rows that these will change are looked at: */
+    size_t         at;           /* the next fact */
+    int64_t        net;          /* counted for these, beyond the rows */
+} hf_alarm_past;
+
 typedef struct hf_alarms {
     pthread_mutex_t lock;
     hf_alarm_queue  queues[2];   /* by engine time, by the wall clock */
     hf_alarm      **names, **actors; /* hash tables */
     uint32_t        mask, named;
     hf_alarm       *first, *last; /* words of the window, by position */
+    hf_alarm       *unsure;      /* of this one and those behind it nobody has looked whether
+                                    the table has a row of the last setting */
+    _Atomic uint64_t burden;     /* bytes that these take, about */
+    uint32_t        unread;      /* alarms of which a word is staged, or in the log ahead */
+    uint32_t        unread_most; /* a shard with more runs nothing: it reads on */
     uint64_t        below;       /* rows of smaller generations are the sweep's */
     hf_alarm_lost  *lost;        /* to be swept again, one after the other */
     uint32_t        lost_count, lost_room;
     hf_alarm_spent *spent;       /* by batch */
     uint32_t        spent_count, spent_room;
-    int64_t         past_spent;  /* the same, of an earlier run */
+    hf_alarm_past   past;
     _Atomic int64_t extra;       /* that are set, beyond the rows of the index */
     uint64_t       *forced;      /* letters sent on by hand before their time */
     uint32_t        forced_count, forced_room;
     struct hf_reworded *words;   /* delayed letters that were edited, till that is folded */
     bool            used;        /* there is, or was, something */
+    bool            cooling;     /* some words that were folded were not looked at: those from
+                                    below on */
     bool            far;         /* the table may hold rows beyond reach */
     bool            busy;        /* something is due that is not on its way, */
     bool            held;        /* since there is no room for it */
@@ -112,11 +130,27 @@ void      hf_alarm_set_push(hf_alarms *alarms, hf_alarm *alarm);
 void      hf_alarm_set_pull(hf_alarms *alarms, hf_alarm *alarm);  /* out of its queue */
 void      hf_alarm_set_list(hf_alarms *alarms, hf_alarm *alarm);  /* its position is the newest */
 void      hf_alarm_set_unlist(hf_alarms *alarms, hf_alarm *alarm);
+/* A row tells of it, if memory does not know better. */
+int       hf_alarm_set_row(hf_alarms *alarms, hf_bytes name, uint64_t due, uint64_t generation);
+/* Sent on by hand before its time? */
+bool      hf_alarm_is_forced(const hf_alarms *alarms, uint64_t id);
 bool      hf_alarm_is_below(const hf_alarm *alarm, uint64_t due, uint64_t generation);
 static inline hf_alarm_queue *hf_alarm_queue_of(hf_alarms *alarms, uint64_t due)
 {
     return &alarms->queues[due & HF_DUE_BY_WALL ? 1 : 0];
 }
+
+/* ---- alarm_past.c */
+int  hf_alarm_past_open(hf_shard *shard, const hf_survivors *facts);
+/* Where to stop, that not too many come at once from there. */
+hf_alarm_sweep hf_alarm_past_limit(const hf_alarms *alarms, hf_alarm_sweep from,
+                                   hf_alarm_sweep until);
+/* They come into memory; the facts are there. HF_ENOMEM: some of them. */
+int  hf_alarm_past_load(hf_shard *shard, const hf_overlay *tables, hf_alarm_sweep from,
+                        hf_alarm_sweep until);
+int  hf_alarm_past_learn(hf_shard *shard, const hf_overlay *tables); /* some more of it */
+void hf_alarm_past_fold(hf_shard *shard, uint64_t folded);
+void hf_alarm_past_done(hf_alarms *alarms);
 
 /* ---- alarms.c: the shard's thread */
 int  hf_alarms_make(hf_shard *shard);   /* and what an earlier run left in the log */
@@ -127,6 +161,8 @@ int  hf_alarms_pull(hf_shard *shard, const uint8_t *entry, uint64_t position);
 int  hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch);
 /* The fold got this far, the shard had read up to `mine`. */
 void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine);
+/* While `cooling`: goes on with that. At its end nothing points into what was folded. */
+void hf_alarms_cool(hf_shard *shard);
 /* Has the shard read what a turn on a pool said of the actor's alarms? */
 bool hf_alarms_know(const hf_shard *shard, hf_mailbox *box);
 /* Does this message of an alarm still count? It may have been cancelled, or set again. */
@@ -141,8 +177,12 @@ int  hf_alarms_force(hf_shard *shard, const hf_entry *letter);
 
 /* ---- alarm_fire.c */
 int  hf_alarms_fire(hf_shard *shard);   /* what is due, some of it */
+/* With nothing else to do: learn how many are set. False: that is known. */
+bool hf_alarms_learn(hf_shard *shard);
 /* Of all shards, with what the index has: about, since the fold goes on meanwhile. */
 uint64_t hf_alarms_tally(hf_engine *engine);
+/* Bytes that the words of the window take in memory, all shards'; few are not worth a fold. */
+uint64_t hf_alarms_burden(const hf_engine *engine);
 /* When something is due, by the monotonic clock; 0: now, UINT64_MAX: never. */
 uint64_t hf_alarms_next(const hf_shard *shard);
 /* How long the shard may sleep, at most `ns`. */

@@ -237,6 +237,7 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     bool tight = atomic_load_explicit(&engine->tight, memory_order_relaxed);
     if (!err && batch == shard->batch
         && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
+            || batch->segments[shard->index].len >= engine->batch_bytes /* alarms, too */
             || batch->sends >= (tight ? 1 : engine->batch_turns / 8)))
         hf_shard_submit(shard);
     return err;
@@ -479,7 +480,7 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
     for (int i = 0; !err && i < TURNS_EACH && may; i++) {
         may = !hf_suspects_any(shard->engine)
             || hf_suspects_let_run(shard->engine, box->actor->hash);
-        if (may && hf_urgency_calls(shard))
+        if (may && (shard->reads_on || hf_urgency_calls(shard)))
             break;
         if (may)
             err = step_mailbox(shard, box);
@@ -506,7 +507,7 @@ int hf_dispatch_line(hf_shard *shard)
 {
     int err = HF_OK;
     for (uint32_t n = shard->ready.count; n && !err && hf_shard_may_take(shard)
-         && !hf_urgency_calls(shard); n--) {
+         && !shard->reads_on && !hf_urgency_calls(shard); n--) {
         hf_mailbox *box = hf_line_take(&shard->ready, shard->now_ms);
         err = run_mailbox(shard, box);
         if (err == BLOCKED) { /* somebody else must run alone first */

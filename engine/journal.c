@@ -141,7 +141,7 @@ static int write_round(round *r)
         err = add_batch(g, b);
     g->leaves = r->turns != NULL;
     g->calm = !r->outside && !r->pressed && hf_pace_calm(engine);
-    hf_log_hold(engine->log, hf_shards_pulled(engine));
+    hf_shards_tell_log(engine);
     HF_TESTPOINT("journal.gathered");
     return err ? err : hf_engine_append(engine, g);
 }
@@ -541,9 +541,10 @@ static void *journal_main(void *user)
     keep_large_blocks();
     for (;;) {
         hf_log_stats stats;
+        hf_shards_tell_log(engine);
         hf_log_stat(engine->log, &stats);
         bool crowded = hf_pace_crowded(engine);
-        bool folding = (stats.folding || stats.bytes >= stats.start)
+        bool folding = (stats.folding || stats.weight >= stats.start)
             && !hf_log_state(engine->log);
         pthread_mutex_lock(&j->lock);
         bool work = wait_for_work(engine, folding, crowded, stats.collecting);

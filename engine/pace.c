@@ -57,7 +57,7 @@ uint64_t hf_pace_bytes(hf_engine *engine)
     if (atomic_load_explicit(&engine->tight, memory_order_relaxed) || j->poor
         || atomic_load(&engine->phase) != HF_LIVE)
         return GROUP_MAX; /* to be refused at once, not to wait for room */
-    if (stats.bytes > stats.limit)
+    if (stats.weight > stats.limit)
         return 0;
     if (lag < window / 8)
         return stats.folding ? group_most(j) / 4 : group_most(j);
@@ -90,8 +90,8 @@ bool hf_pace_crowded(hf_engine *engine)
 {
     hf_log_stats stats;
     hf_log_stat(engine->log, &stats);
-    bool over = stats.bytes > stats.limit + engine->options.window * 4 && !stats.tight
-        && !hf_log_state(engine->log);
+    bool over = (stats.bytes > stats.limit + engine->options.window * 4 || stats.crowded)
+        && !stats.tight && !hf_log_state(engine->log);
     bool was = atomic_load_explicit(&engine->crowded, memory_order_relaxed);
     if (over != was)
         atomic_store(&engine->crowded, over);

@@ -46,8 +46,8 @@ static int deliver(hf_shard *shard, const hf_record *r, const uint8_t *entry, ui
     hf_letter_in letter = { entry, NULL, id, id, r->time_ms };
     if (entry[0] == HF_OP_DUE)
         letter.id = hf_due_id(entry, id);
-    else if (!(entry[1] & HF_ENTRY_APART) && !actor->mailbox && !actor->rows && !actor->kind->apart
-             && !actor->damaged && !shard->doomed && !hf_suspects_any(engine)
+    else if (!(entry[1] & HF_ENTRY_APART) && !shard->reads_on && !actor->mailbox && !actor->rows
+             && !actor->kind->apart && !actor->damaged && !shard->doomed && !hf_suspects_any(engine)
              && !hf_urgency_presses(engine, id) && !hf_pauses_hold(engine, actor)) {
         hf_entry e;
         hf_dispatch_decode(&letter, &e);
@@ -181,7 +181,8 @@ int hf_pull(hf_shard *shard)
         shard->ahead = 0;
     if (hf_urgency_calls(shard))
         turns = HF_URGENCY_AHEAD - shard->ahead;
-    else if (shard->ready.levels > 1 || shard->ahead > HF_URGENCY_AHEAD / 2)
+    else if (!shard->reads_on
+             && (shard->ready.levels > 1 || shard->ahead > HF_URGENCY_AHEAD / 2))
         return HF_OK; /* who stands there comes first */
     int err = HF_OK;
     while (!err && turns && hf_shard_may_take(shard)) {

@@ -224,6 +224,13 @@ void hf_resident_fold(hf_shard *shard, uint64_t folded)
         shard->alarms->below = folded;
     if (shard->row_count)
         hf_rows_fold(shard);
-    atomic_store_explicit(&shard->released, folded, memory_order_release);
+    if (shard->alarms->cooling)
+        return; /* its words still point there */
+    hf_resident_release(shard);
+}
+
+void hf_resident_release(hf_shard *shard)
+{
+    atomic_store_explicit(&shard->released, shard->folded, memory_order_release);
     hf_journal_kick(shard->engine);
 }

@@ -54,7 +54,8 @@ static bool collect_mail(hf_shard *shard)
 
 static bool has_work(const hf_shard *shard)
 {
-    if (shard->ready.count || shard->scanning || (shard->alarms->busy && !shard->alarms->held))
+    if ((shard->ready.count && !shard->reads_on) || shard->scanning
+        || (shard->alarms->busy && !shard->alarms->held))
         return true;
     return !shard->at_done || atomic_load_explicit(&shard->at->next, memory_order_acquire) != NULL;
 }
@@ -84,7 +85,8 @@ static void rest_a_while(hf_shard *shard, uint32_t bell, bool failed)
         hf_kit_rests(shard, failed || has_work(shard) ? 0 : (uint64_t)bell + 1);
     atomic_store(&shard->asleep, true);
     if (atomic_load(&shard->bell) == bell
-        && !(has_work(shard) && hf_shard_may_take(shard) && !failed))
+        && !(has_work(shard) && hf_shard_may_take(shard) && !failed)
+        && (failed || (!shard->alarms->cooling && !hf_alarms_learn(shard))))
         hf_futex_wait(&shard->bell, bell, ns);
     atomic_store(&shard->asleep, false);
     atomic_store(&shard->quiet, 0);
@@ -96,7 +98,9 @@ static int one_round(hf_shard *shard)
     uint64_t folded = hf_log_folded(shard->engine->log);
     int err = HF_OK;
     atomic_fetch_add_explicit(&shard->activity, 1, memory_order_relaxed);
-    if (folded > shard->folded
+    if (shard->alarms->cooling)
+        hf_alarms_cool(shard);
+    else if (folded > shard->folded
         || (folded == shard->folded && atomic_load_explicit(&shard->released, memory_order_relaxed)
                                            < folded))
         hf_resident_fold(shard, folded);
@@ -105,7 +109,7 @@ static int one_round(hf_shard *shard)
         err = hf_alarms_fire(shard);
     if (shard->held && hf_shard_may_take(shard))
         hf_limits_wake(shard);
-    if (!err && shard->ready.count)
+    if (!err && shard->ready.count && !shard->reads_on)
         err = hf_dispatch_line(shard);
     if (!err && shard->scanning && shard->ready.count < 256 && hf_shard_may_take(shard))
         hf_paging_scan(shard);

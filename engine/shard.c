@@ -209,7 +209,8 @@ uint64_t hf_shards_released(const hf_engine *engine)
     return position == UINT64_MAX ? 0 : position;
 }
 
-uint64_t hf_shards_pulled(const hf_engine *engine)
+/* The position all have come past. */
+static uint64_t pulled_by_all(const hf_engine *engine)
 {
     uint64_t position = UINT64_MAX;
     for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
@@ -217,4 +218,10 @@ uint64_t hf_shards_pulled(const hf_engine *engine)
         position = pulled < position ? pulled : position;
     }
     return position;
+}
+
+void hf_shards_tell_log(hf_engine *engine)
+{
+    hf_log_hold(engine->log, pulled_by_all(engine));
+    hf_log_burden(engine->log, hf_alarms_burden(engine));
 }

@@ -100,6 +100,8 @@ typedef struct hf_shard {
     /* ids of messages that were cancelled; NULL: none ever was; cancel.c */
     struct hf_endset *doomed;
     struct hf_alarms *alarms;      /* what is due later: alarms.h */
+    bool            reads_on;      /* it staged many words about that, which it has yet to read
+                                      in the log: nothing runs before it has */
     hf_turn        *turn;          /* reused */
     struct hf_census *census;      /* its row of each type: census.h */
     struct hf_strike_slot *slot;
@@ -115,7 +117,8 @@ void hf_shards_wake(hf_engine *engine);
 void hf_shards_stir(hf_engine *engine);
 bool hf_shard_is_quiet(const hf_shard *shard); /* any thread */
 uint64_t hf_shards_lag(const hf_engine *engine);      /* bytes of log not passed by all */
-uint64_t hf_shards_pulled(const hf_engine *engine);   /* position all have come past */
+void     hf_shards_tell_log(hf_engine *engine); /* what they have read and remember; the
+                                                   journal's thread */
 uint64_t hf_shards_released(const hf_engine *engine); /* position */
 
 void hf_shard_ring(hf_shard *shard);
@@ -160,6 +163,7 @@ int  hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_
                       hf_actor **actor);
 void hf_resident_sweep(hf_shard *shard);
 void hf_resident_fold(hf_shard *shard, uint64_t folded); /* the fold got this far */
+void hf_resident_release(hf_shard *shard); /* nothing of it points below that any more */
 void hf_resident_close(hf_shard *shard); /* all threads ended; asleep hooks */
 /* Has the fold passed what hf_actor.batch says? */
 bool hf_resident_is_folded(const hf_shard *shard, uint64_t batch);

@@ -303,13 +303,13 @@ static int tell_all(due_page *p)
     }
     if (err)
         return err;
-    if (p->cut && told == p->count && !p->dropped) { /* on from where it ended */
+    if (p->cut && (told < p->count || !p->dropped)) { /* all up to there is told: on from there */
         due = p->end_due;
         generation = p->end_generation;
     }
     hf_out_map(&inquiry->row, NULL);
     hf_out_uint(&inquiry->row, "scanned", p->scanned);
-    hf_out_bool(&inquiry->row, "more", p->dropped || p->cut || told < p->count);
+    hf_out_bool(&inquiry->row, "more", p->dropped || p->cut);
     hf_out_uint(&inquiry->row, "next_due", due);
     hf_out_uint(&inquiry->row, "next_generation", generation);
     return hf_inquiry_tell(inquiry);

@@ -2,8 +2,9 @@
  *
  * Messages lie by actor, not by id, so a page is made by walking them all and
  * keeping the lowest ids: a heap whose top is the highest, bounded in rows and
- * in bytes. Happy path: walk, sort, tell, and say where the next page begins.
- * Any thread. */
+ * in bytes. Happy path: walk, sort, tell, and say where the next page begins. Once there
+ * is something behind the page, and nobody wants it counted, what is behind is passed over
+ * by its id alone: of a backlog that is nearly all. Any thread. */
 #include "recovery/arguments.h"
 #include "recovery/crew.h"
 #include "recovery/life.h"
@@ -30,10 +31,11 @@ typedef struct page {
     size_t   count, room, limit;
     size_t   bytes;
     uint64_t after, matched;
+    uint64_t behind;  /* ids from here on belong to other pages; UINT64_MAX: none is known */
     bool     bodies;
     hf_status status; /* plain: only these count; HF_DONE: all */
-    bool     brief;   /* they come by id: what is behind the page is not looked at */
-    bool     more;    /* brief: there is something */
+    bool     brief;   /* what is behind the page is not counted */
+    bool     by_id;   /* brief, and they come by id */
 } page;
 
 static void swap(page *p, size_t a, size_t b)
@@ -58,12 +60,37 @@ static void sink(page *p, size_t at)
     }
 }
 
+static bool is_full(const page *p)
+{
+    return p->count >= p->limit || p->bytes >= PAGE_BYTES;
+}
+
+/* This one belongs to another page, and all above it do: also if there is room again, since
+ * the next page begins behind the last one told. */
+static void put_behind(page *p, uint64_t id)
+{
+    if (is_full(p) && p->count)
+        id = p->heap[0].id + 1;
+    if (id < p->behind)
+        p->behind = id;
+    if (p->brief)
+        p->scan.before = p->behind;
+}
+
 static void drop_highest(page *p)
 {
+    uint64_t id = p->heap[0].id;
     p->bytes -= p->heap[0].len;
     hf_mem_free(p->heap[0].row);
     p->heap[0] = p->heap[--p->count];
     sink(p, 0);
+    put_behind(p, id);
+}
+
+static bool is_too_much(const page *p)
+{
+    return p->count > 1
+        && (p->count > p->limit || p->bytes > PAGE_BYTES || p->heap[0].id >= p->behind);
 }
 
 static int push(page *p, uint64_t id, hf_bytes row)
@@ -88,6 +115,14 @@ static int push(page *p, uint64_t id, hf_bytes row)
     return HF_OK;
 }
 
+static bool is_behind(page *p, uint64_t id)
+{
+    if (id < p->behind && p->limit && !(is_full(p) && p->count && id > p->heap[0].id))
+        return false;
+    put_behind(p, id);
+    return true;
+}
+
 static int keep(void *user, const hf_sight *s)
 {
     page *p = user;
@@ -95,19 +130,14 @@ static int keep(void *user, const hf_sight *s)
     if (s->msg.id <= p->after)
         return HF_OK;
     p->matched++;
-    bool full = p->count >= p->limit || p->bytes >= PAGE_BYTES;
-    if (p->brief && full) {
-        p->more = true;
-        return HF_SCAN_STOP;
-    }
-    if (!p->limit || (full && p->count && s->msg.id > p->heap[0].id))
-        return HF_OK;
+    if (is_behind(p, s->msg.id))
+        return p->by_id ? HF_SCAN_STOP : HF_OK;
     hf_out_map(out, NULL);
     hf_out_message(out, s, p->bodies);
     hf_out_end(out);
     int err = out->err ? out->err : push(p, s->msg.id, hf_out_bytes(out));
     hf_out_clear(out);
-    while (!err && p->count > 1 && (p->count > p->limit || p->bytes > PAGE_BYTES))
+    while (!err && is_too_much(p))
         drop_highest(p);
     return err;
 }
@@ -121,8 +151,7 @@ static bool pass(void *user, const hf_standing *actor, hf_status status, uint64_
     (void)sent;
     if (id <= p->after || (p->status != HF_DONE && status != p->status))
         return true;
-    bool full = !p->limit || p->count >= p->limit || p->bytes >= PAGE_BYTES;
-    if (!full || (p->count && id < p->heap[0].id))
+    if (!is_behind(p, id))
         return false;
     p->matched++;
     return true;
@@ -143,12 +172,14 @@ static int take_over(void *user, void *other)
     int err = HF_OK;
     if (p)
         p->matched += o->matched;
+    if (p && o->behind < p->behind)
+        p->behind = o->behind;
     for (size_t i = 0; i < o->count; i++) {
         if (p && !err)
             err = push(p, o->heap[i].id, hf_view(o->heap[i].row, o->heap[i].len));
         hf_mem_free(o->heap[i].row);
     }
-    while (p && p->count > 1 && (p->count > p->limit || p->bytes > PAGE_BYTES))
+    while (p && is_too_much(p))
         drop_highest(p);
     hf_mem_free(o->heap);
     return err;
@@ -174,9 +205,10 @@ static int tell(page *p)
         return err;
     hf_out_map(&inquiry->row, NULL);
     hf_out_uint(&inquiry->row, "scanned", p->scan.scanned);
-    if (!p->more)
+    bool more = p->behind < UINT64_MAX;
+    if (!more || !p->brief)
         hf_out_uint(&inquiry->row, "matched", p->matched);
-    hf_out_bool(&inquiry->row, "more", p->matched > p->count);
+    hf_out_bool(&inquiry->row, "more", more);
     hf_out_uint(&inquiry->row, "next", p->count ? p->heap[p->count - 1].id : p->after);
     return hf_inquiry_tell(inquiry);
 }
@@ -210,7 +242,8 @@ int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments)
                            { .name = "count", .type = HF_ARG_BOOL } };
     hf_where *where = NULL;
     int err = hf_arguments_read("messages", arguments, args, 5);
-    page p = { .limit = LIMIT, .after = args[1].number, .bodies = args[3].number };
+    page p = { .limit = LIMIT, .after = args[1].number, .behind = UINT64_MAX,
+               .bodies = args[3].number, .brief = args[4].given && !args[4].number };
     if (!err && args[2].given && args[2].number > LIMIT_MAX)
         err = hf_error(HF_EINVAL, "messages: `limit` is at most %d", LIMIT_MAX);
     if (!err && args[2].given)
@@ -218,8 +251,7 @@ int hf_ask_messages(hf_inquiry *inquiry, hf_bytes arguments)
     if (!err)
         err = hf_where_argument(&where, &args[0]);
     uint64_t status;
-    p.brief = args[4].given && !args[4].number
-        && hf_where_fixes(where, HF_BY_STATUS, NULL, &status) && status == HF_DEAD;
+    p.by_id = p.brief && hf_where_fixes(where, HF_BY_STATUS, NULL, &status) && status == HF_DEAD;
     if (!err)
         err = make_page(inquiry, &p, where);
     hf_where_free(where);

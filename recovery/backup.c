@@ -117,8 +117,10 @@ static int write_file(hf_copying *c, hf_disk *disk, const char *file)
     if (fd < 0)
         return failed("make", part);
     if (flock(fd, LOCK_EX | LOCK_NB)) {
+        err = errno == EWOULDBLOCK ? hf_error(HF_EBUSY, "another backup writes %s", part)
+                                   : failed("lock", part);
         (void)close(fd);
-        return hf_error(HF_EBUSY, "another backup writes %s", part);
+        return err;
     }
     err = ftruncate(fd, 0) ? failed("empty", part) : write_stream(c, disk, fd);
     if (!err && fsync(fd))

@@ -105,9 +105,10 @@ static int add_letters(bench *b)
             e.dedupe = l->dedupe;
             e.dedupe_len = (uint32_t)strlen(l->dedupe);
             if (comes_again(b, i))
-                return hf_error(HF_EINVAL, "two letters to %s with the word \"%s\"", l->to,
-                                l->dedupe);
-            err = view ? HF_OK : hf_view_open(&view, b->disk);
+                err = hf_error(HF_EINVAL, "two letters to %s with the word \"%s\"", l->to,
+                               l->dedupe);
+            else
+                err = view ? HF_OK : hf_view_open(&view, b->disk);
             if (!err)
                 err = find_taken(b, view, &e, &b->receipts[i]);
         }

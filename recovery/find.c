@@ -146,6 +146,7 @@ int hf_find(hf_store *store, const char *where, hf_message_fn each, void *user)
         hf_out_uint(&out, "after", after);
         hf_out_uint(&out, "limit", PAGE);
         hf_out_bool(&out, "bodies", true);
+        hf_out_bool(&out, "count", false);
         hf_out_end(&out);
         w.more = false;
         err = err ? err : out.err;

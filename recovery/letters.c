@@ -63,7 +63,9 @@ static int check_letter(const hf_argument *args)
     if (args[FROM].given && args[FROM].bytes.len
         && !hf_address_ok(args[FROM].bytes.data, args[FROM].bytes.len))
         return hf_error(HF_EINVAL, "send: `from` is no address (type/key)");
-    if (args[ERROR].bytes.len > HF_ERROR_MAX || args[ATTEMPT].number > UINT32_MAX)
+    if (args[ATTEMPT].number > UINT32_MAX)
+        return hf_error(HF_EINVAL, "send: `attempt` is too large");
+    if (args[ERROR].bytes.len > HF_ERROR_MAX)
         return hf_error(HF_EINVAL, "send: `error` is at most %d bytes", HF_ERROR_MAX);
     if (args[DIED].number && (args[DELAY].number || args[AT].number || !(int)args[ERR].number))
         return hf_error(HF_EINVAL, "send: a dead letter has `err`, and is not delayed");

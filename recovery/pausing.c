@@ -137,7 +137,7 @@ int hf_pausing_list(hf_view_of *view, const hf_pen *pen, const char *what, uint8
     int err = read_list(view, &key, &old);
     if (err)
         return err;
-    size_t len = old.len < HF_PEN_LIST ? old.len : 0;
+    size_t len = old.len <= HF_PEN_LIST ? old.len : 0;
     if (len)
         memcpy(list, old.data, len);
     (void)snprintf(change, sizeof change, "%s %s", pen->change, what);

@@ -102,6 +102,7 @@ typedef struct hf_scan {
     bool            keyless;  /* sights have no key */
     const hf_crew  *crew;     /* NULL, or: several threads may look at the inbox, crew.h */
     uint64_t        after;    /* only ids above it are wanted; others may come */
+    uint64_t        before;   /* only ids below it; others may come. May sink in a walk */
     const hf_where *where; /* NULL: all */
     uint64_t        now, scanned;
     int64_t         set_by; /* the wall clock was set by so much against engine time, ms */

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum { AHEAD = 32 << 20, MANY = 256 };
+enum { AHEAD = 32 << 20 };
 
 static int adopt(hf_log *log, hf_bytes key, hf_bytes value)
 {
@@ -32,21 +32,19 @@ static int point_to_salvage(hf_log *log, int err)
 }
 
 /* A second cursor goes before the one that adopts. Large records lie anywhere in the file:
- * their pages are asked for early, theirs alone. Many small ones share a page with their
- * neighbours in the log, which the machine finds by itself. */
+ * their pages are asked for early. Small ones share a page with their neighbours in the log,
+ * which the machine finds by itself. */
 typedef struct scout {
     const hf_disk *disk;
     hf_cursor     *cursor;
     hf_bytes       key, value;
     bool           more;   /* there is one to look at */
     uint64_t       ahead;  /* bytes asked for and not adopted yet */
-    uint32_t       small;  /* records in a row */
 } scout;
 
 static void begin_scout(scout *s, hf_txn *txn, hf_log *log)
 {
     *s = (scout){ .disk = hf_log_disk(log) };
-    hf_disk_expect(s->disk, HF_READS_NAMED);
     s->more = !hf_cursor_open(txn, HF_IN_LOG, &s->cursor)
         && !hf_kept_seek(txn, s->cursor, &s->key, &s->value);
 }
@@ -55,19 +53,10 @@ static void scout_on(scout *s)
 {
     while (s->more && s->ahead < AHEAD) {
         s->ahead += s->value.len;
-        s->small = s->value.len < hf_disk_page(s->disk) ? s->small + 1 : 0;
-        if (!s->small)
+        if (s->value.len >= hf_disk_page(s->disk))
             hf_disk_want(s->value);
-        else if (s->small == MANY)
-            hf_disk_expect(s->disk, HF_READS_NEAR);
         s->more = !hf_cursor_next(s->cursor, &s->key, &s->value);
     }
-}
-
-static void end_scout(scout *s)
-{
-    hf_cursor_close(s->cursor);
-    hf_disk_expect(s->disk, HF_READS_NEAR);
 }
 
 static int adopt_all(hf_log *log, hf_txn *txn, hf_cursor *cursor)
@@ -83,7 +72,7 @@ static int adopt_all(hf_log *log, hf_txn *txn, hf_cursor *cursor)
             break;
         s.ahead -= value.len < s.ahead ? value.len : s.ahead;
     }
-    end_scout(&s);
+    hf_cursor_close(s.cursor);
     return err;
 }
 

@@ -64,12 +64,12 @@ static uint64_t lost_rows(const hf_salvaging *s, hf_table table)
     return s->wanted[table] > have ? s->wanted[table] - have : 0;
 }
 
-static int tell_lost(hf_salvaging *s, uint64_t *lost)
+static int tell_lost(hf_salvaging *s)
 {
     for (int t = 0; t < HF_TABLES && !s->checkup.err; t++) {
         uint64_t rows = t == HF_IN_ALARMS ? 0 : lost_rows(s, (hf_table)t);
         hf_finding f = { .name = "rows lost", .table = hf_table_name((hf_table)t) };
-        *lost += rows;
+        s->lost += rows;
         if (rows && s->wanted[t] == UINT64_MAX)
             hf_checkup_found(&s->checkup, &f, "nobody can say how many");
         else if (rows)
@@ -99,7 +99,9 @@ static int tell_all(void *user, hf_disk *disk)
 {
     hf_salvaging *s = user;
     int err = hf_salvage_mend(s, disk);
-    return err ? err : tell_holds(s);
+    if (!err)
+        err = tell_holds(s);
+    return err ? err : tell_lost(s);
 }
 
 static int read_marker(hf_salvaging *s, const char *path, uint8_t uuid[16])
@@ -151,14 +153,10 @@ static int salvage_file(hf_salvaging *s, const char *path, const char *to)
 
 static int tell_end(hf_salvaging *s, const char *to)
 {
-    uint64_t lost = 0;
-    int err = tell_lost(s, &lost);
-    if (err && err != HF_ENOMEM)
-        return err;
     hf_copying_sum(&s->copying);
     hf_out *row = &s->copying.row;
     hf_out_uint(row, "found", s->checkup.findings);
-    hf_out_uint(row, "lost", lost);
+    hf_out_uint(row, "lost", s->lost);
     hf_out_uint(row, "doubtful", s->doubtful);
     hf_out_uint(row, "uncertain", s->uncertain);
     hf_out_uint(row, "paused", s->hold_count);

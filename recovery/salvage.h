@@ -83,7 +83,7 @@ typedef struct hf_salvaging {
     size_t      hold_count, hold_room;
     bool        hold_all;
     /* For the closing row. */
-    uint64_t    doubtful, uncertain, dropped_steps;
+    uint64_t    doubtful, uncertain, dropped_steps, lost;
 } hf_salvaging;
 
 /* From now on it waits; `why` lives for ever. HF_ENOMEM. */

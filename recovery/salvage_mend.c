@@ -376,10 +376,11 @@ static int count_rows(mending *m)
 {
     hf_txn *txn;
     int err = hf_txn_read(m->disk, &txn);
+    if (err)
+        return err;
     for (int t = 0; !err && t < HF_TABLES; t++)
         err = hf_txn_count(txn, (hf_table)t, &m->s->copying.rows[t]);
-    if (!err)
-        hf_txn_abort(txn);
+    hf_txn_abort(txn);
     return err;
 }
 

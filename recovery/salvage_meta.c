@@ -77,12 +77,15 @@ static int try_candidate(candidates *c, candidate *at)
     for (int t = 0; !err && t < HF_TABLES; t++) {
         at->rows = 0;
         c->s->quiet.table = (hf_table)t;
-        if (hf_pages_table(c->s->pages, 0, hf_table_name((hf_table)t), &tree)) {
+        err = hf_pages_table(c->s->pages, 0, hf_table_name((hf_table)t), &tree);
+        if (err == HF_ENOTFOUND) {
             at->whole = false;
+            err = HF_OK;
             continue;
         }
-        err = hf_pages_walk(c->s->pages, &tree, see_end, see_bad, c);
-        at->whole = at->whole && at->rows == tree.rows;
+        if (!err)
+            err = hf_pages_walk(c->s->pages, &tree, see_end, see_bad, c);
+        at->whole = !err && at->whole && at->rows == tree.rows;
     }
     return err;
 }
@@ -92,13 +95,14 @@ static bool better(const candidate *a, const candidate *b)
     return a->whole != b->whole ? a->whole : a->end > b->end;
 }
 
-static bool leads_to_all(hf_pages *pages)
+/* HF_ENOTFOUND: it does not. */
+static int leads_to_all(hf_pages *pages)
 {
     hf_pages_tree tree;
-    for (int t = 0; t < HF_TABLES; t++)
-        if (hf_pages_table(pages, 0, hf_table_name((hf_table)t), &tree))
-            return false;
-    return true;
+    int err = HF_OK;
+    for (int t = 0; !err && t < HF_TABLES; t++)
+        err = hf_pages_table(pages, 0, hf_table_name((hf_table)t), &tree);
+    return err;
 }
 
 /* No root leads to all tables. One commit back is near; and if both roots are lost, the
@@ -128,7 +132,10 @@ static int choose(hf_salvaging *s)
 {
     candidates c = { .s = s };
     candidate *best = NULL;
-    if (leads_to_all(s->pages)) {
+    int err = leads_to_all(s->pages);
+    if (err && err != HF_ENOTFOUND)
+        return err;
+    if (!err) {
         s->older = !hf_pages_root_of(s->pages, 1).sound;
         if (s->older)
             hf_checkup_found(&s->checkup, &(hf_finding){ .name = "root damaged" },
@@ -136,7 +143,7 @@ static int choose(hf_salvaging *s)
         return s->checkup.err;
     }
     hf_pages_root newer = hf_pages_root_of(s->pages, 0);
-    int err = hf_pages_trees(s->pages, hf_table_name(HF_IN_LOG), note_candidate, &c);
+    err = hf_pages_trees(s->pages, hf_table_name(HF_IN_LOG), note_candidate, &c);
     for (size_t i = 0; !err && i < c.count; i++) {
         err = try_candidate(&c, &c.all[i]);
         if (!best || better(&c.all[i], best))
@@ -218,8 +225,11 @@ static int read_meta(hf_salvaging *s)
 {
     hf_pages_tree tree = { .empty = true };
     s->checkup.table = HF_IN_META;
-    bool found = !s->rootless && !hf_pages_table(s->pages, 0, hf_table_name(HF_IN_META), &tree);
-    int err = found ? hf_pages_walk(s->pages, &tree, see_meta, meta_bad, s) : HF_OK;
+    int err = s->rootless ? HF_ENOTFOUND
+                          : hf_pages_table(s->pages, 0, hf_table_name(HF_IN_META), &tree);
+    bool found = !err;
+    err = found ? hf_pages_walk(s->pages, &tree, see_meta, meta_bad, s)
+                : err == HF_ENOTFOUND ? HF_OK : err;
     s->wanted[HF_IN_META] = tree.rows;
     if (!err && (!found || s->reached[HF_IN_META] != tree.rows))
         err = hf_pages_orphans(s->pages, see_stray_meta, s);
@@ -256,7 +266,9 @@ int hf_salvage_begin(hf_salvaging *s)
         return err;
     if (!hf_salvage_meta_get(s, "format", &payload) && payload.len == 8
         && hf_get64(payload.data) > HF_FORMAT)
-        return hf_format_check(s->checkup.path, (uint32_t)hf_get64(payload.data));
+        return hf_format_check(s->checkup.path, hf_get64(payload.data) > UINT32_MAX
+                                                    ? UINT32_MAX
+                                                    : (uint32_t)hf_get64(payload.data));
     err = restore_seed(s);
     if (err)
         return err;

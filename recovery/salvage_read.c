@@ -321,17 +321,21 @@ static int read_table(hf_salvaging *s, hf_table table)
     hf_pages_tree tree;
     s->last.len = 0;
     s->checkup.table = table;
-    if (s->rootless || hf_pages_table(s->pages, 0, hf_table_name(table), &tree)) {
+    int err = s->rootless ? HF_ENOTFOUND
+                          : hf_pages_table(s->pages, 0, hf_table_name(table), &tree);
+    if (err && err != HF_ENOTFOUND)
+        return err;
+    if (err) {
         hf_finding f = { .name = "table missing", .table = hf_table_name(table) };
         if (!s->rootless)
             hf_checkup_found(&s->checkup, &f, "%s", hf_error_detail());
-        int err = s->checkup.err ? s->checkup.err : add_gap(s, table, &start, false);
+        err = s->checkup.err ? s->checkup.err : add_gap(s, table, &start, false);
         s->gaps.open = false;
         s->wanted[table] = UINT64_MAX; /* nobody knows */
         return err;
     }
     s->wanted[table] = tree.rows;
-    int err = hf_pages_walk(s->pages, &tree, see_row, page_bad, s);
+    err = hf_pages_walk(s->pages, &tree, see_row, page_bad, s);
     if (!err)
         err = s->checkup.err;
     if (!err && table == HF_IN_LOG && !s->gaps.open)

@@ -50,32 +50,37 @@ static bool is_old(hf_txn *txn, const hf_entry *e, uint64_t position)
     return at > position;
 }
 
-/* True: it was changed, and is sealed again. */
-static bool void_entries(hf_txn *txn, uint64_t position, uint8_t *data, size_t len)
+/* What was changed is sealed again. */
+static int void_entries(hf_txn *txn, uint64_t position, uint8_t *data, size_t len, bool *changed)
 {
     hf_record_head head;
-    bool changed = false;
+    *changed = false;
     if (hf_record_check(data, len, position, &head))
-        return false;
+        return HF_OK;
     uint8_t *first = data + hf_record_entries_at(head.runs), *at = first;
     for (uint32_t i = 0; i < head.count; i++) {
         hf_entry e;
         size_t size = hf_entry_decode(at, (size_t)(data + len - at), &e);
-        if (!size)
-            return false;
+        if (!size) { /* then it is left as it is */
+            *changed = false;
+            return HF_OK;
+        }
         if (is_old(txn, &e, position + i)) {
             at[0] = HF_OP_VOID;
-            changed = true;
+            *changed = true;
         }
         at += size;
     }
-    hf_run *runs = changed ? hf_mem_zero(head.runs + 1, sizeof *runs) : NULL;
-    for (uint32_t i = 0; runs && i < head.runs; i++)
+    if (!*changed)
+        return HF_OK;
+    hf_run *runs = hf_mem_zero(head.runs + 1, sizeof *runs);
+    if (!runs)
+        return hf_error(HF_ENOMEM, "a record of %u runs", head.runs);
+    for (uint32_t i = 0; i < head.runs; i++)
         runs[i] = hf_record_run(data, i);
-    if (runs)
-        hf_record_seal(data, &head, runs, position);
+    hf_record_seal(data, &head, runs, position);
     hf_mem_free(runs);
-    return runs != NULL;
+    return HF_OK;
 }
 
 static int void_record(hf_txn *txn, hf_key *key)
@@ -86,7 +91,9 @@ static int void_record(hf_txn *txn, hf_key *key)
     if (err || !copy)
         return err ? err : hf_error(HF_ENOMEM, "a record of %zu bytes", value.len);
     memcpy(copy, value.data, value.len);
-    if (void_entries(txn, hf_get64_key(key->bytes), copy, value.len))
+    bool changed;
+    err = void_entries(txn, hf_get64_key(key->bytes), copy, value.len, &changed);
+    if (!err && changed)
         err = hf_txn_put(txn, HF_IN_LOG, hf_key_bytes(key), hf_view(copy, value.len));
     hf_mem_free(copy);
     return err;

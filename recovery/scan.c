@@ -42,7 +42,7 @@ uint64_t hf_scan_told(const hf_scan *scan, uint64_t due, bool wall)
 
 int hf_scan_open(hf_scan *scan, hf_inquiry *inquiry)
 {
-    *scan = (hf_scan){ .inquiry = inquiry, .now = hf_clock_wall_ms() };
+    *scan = (hf_scan){ .inquiry = inquiry, .before = UINT64_MAX, .now = hf_clock_wall_ms() };
     int err = hf_prefixes_read(&scan->prefixes, inquiry->disk);
     if (!err)
         err = hf_view_open(&scan->view, inquiry->disk);
@@ -244,21 +244,62 @@ static bool meet_plain(hf_scan *scan, hf_bytes key, hf_bytes payload)
     return scan->plain(scan->user, st, status, id, hf_get64(bytes));
 }
 
+static bool is_within(const range *r, hf_bytes key)
+{
+    if (key.len < r->prefix.len
+        || (r->prefix.len && memcmp(key.data, r->prefix.data, r->prefix.len) != 0))
+        return false;
+    if (!r->to.len)
+        return true;
+    if (key.len >= 8 && r->to.len >= 8) { /* mostly that says it */
+        uint64_t is = hf_get64_key(key.data), bound = hf_get64_key(r->to.data);
+        if (is != bound)
+            return is < bound;
+    }
+    /* A bound is no key: none is a beginning of it. */
+    return memcmp(key.data, r->to.data, key.len < r->to.len ? key.len : r->to.len) < 0;
+}
+
 static int meet_row(void *user, hf_bytes key, hf_bytes payload)
 {
     range *r = user;
     hf_entry *e = &r->scan->sight.e;
-    if (key.len < r->prefix.len
-        || (r->prefix.len && memcmp(key.data, r->prefix.data, r->prefix.len) != 0))
+    if (!is_within(r, key))
         return STOP;
-    if (r->to.len && memcmp(key.data, r->to.data, key.len < r->to.len ? key.len : r->to.len) >= 0)
-        return STOP; /* a bound is no key: none is a beginning of it */
+    if (r->dead && key.len == 8 && hf_get64_key(key.data) >= r->scan->before)
+        return STOP; /* and so are all that follow */
     if (r->scan->plain && !r->dead && meet_plain(r->scan, key, payload)) {
         r->scan->scanned++;
         return HF_OK;
     }
     int err = decode(key, payload, r->dead, e);
     return err ? err : meet(r->scan, e, r->dead);
+}
+
+/* Nobody wants a message of this id: what else it is need not be known. Its row is not
+ * checked; who comes to its page of the list does that. The end of the walk is shown. */
+static bool pass_id(const range *r, hf_bytes key, uint64_t id)
+{
+    if ((id > r->scan->after && id < r->scan->before) || !is_within(r, key))
+        return false;
+    r->scan->scanned++;
+    return true;
+}
+
+static bool pass_row(void *user, hf_bytes key, hf_bytes value)
+{
+    const range *r = user;
+    if (!hf_row_is_plain(key, value))
+        return false;
+    return pass_id(r, key, hf_get64_key((const uint8_t *)key.data + key.len - 8));
+}
+
+static bool pass_delayed_row(void *user, hf_bytes key, hf_bytes value)
+{
+    size_t actor_len;
+    uint64_t id;
+    (void)value;
+    return hf_due_letter_of(key, &id, &actor_len) && pass_id(user, key, id);
 }
 
 static int meet_delayed_row(void *user, hf_bytes key, hf_bytes payload)
@@ -275,7 +316,8 @@ static int meet_delayed_row(void *user, hf_bytes key, hf_bytes payload)
 static int walk_delayed(hf_scan *scan, hf_bytes prefix)
 {
     range r = { .scan = scan, .prefix = prefix };
-    int err = hf_view_walk(scan->view, HF_IN_ALARM_NAMES, prefix, meet_delayed_row, &r);
+    int err = hf_view_walk_past(scan->view, HF_IN_ALARM_NAMES, prefix, meet_delayed_row,
+                                pass_delayed_row, &r);
     return err == STOP ? HF_OK : err;
 }
 
@@ -294,7 +336,7 @@ static int walk_dead(hf_scan *scan)
 int hf_scan_part(hf_scan *scan, hf_bytes from, hf_bytes to)
 {
     range r = { .scan = scan, .to = to };
-    int err = hf_view_walk(scan->view, HF_IN_INBOX, from, meet_row, &r);
+    int err = hf_view_walk_past(scan->view, HF_IN_INBOX, from, meet_row, pass_row, &r);
     return err == STOP ? HF_OK : err;
 }
 
@@ -306,7 +348,7 @@ static int walk_actor(hf_scan *scan, hf_bytes address)
     uint64_t hash = hf_address_hash(hf_view_seed(scan->view), address.data, address.len);
     hf_key_actor(&key, address.data, address.len, hash);
     range r = { .scan = scan, .prefix = hf_key_bytes(&key) };
-    int err = hf_view_walk(scan->view, HF_IN_INBOX, r.prefix, meet_row, &r);
+    int err = hf_view_walk_past(scan->view, HF_IN_INBOX, r.prefix, meet_row, pass_row, &r);
     return err && err != STOP ? err : walk_delayed(scan, r.prefix);
 }
 

@@ -37,12 +37,14 @@ static void check_table(hf_checkup *c, hf_table table)
     hf_finding f = { .name = "table missing", .table = hf_table_name(table) };
     uint64_t before = c->rows;
     c->table = table;
-    if (hf_pages_table(c->pages, 0, f.table, &tree)) {
+    int err = hf_pages_table(c->pages, 0, f.table, &tree);
+    if (err == HF_ENOTFOUND) {
         c->torn = true;
         hf_checkup_found(c, &f, "%s", hf_error_detail());
         return;
     }
-    int err = hf_pages_walk(c->pages, &tree, see_row, page_bad, c);
+    if (!err)
+        err = hf_pages_walk(c->pages, &tree, see_row, page_bad, c);
     if (err && !c->err)
         c->err = err;
     f.name = "rows miscounted";

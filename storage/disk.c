@@ -357,12 +357,6 @@ uint64_t hf_disk_page(const hf_disk *disk)
     return disk->env->page_size;
 }
 
-void hf_disk_expect(const hf_disk *disk, hf_disk_reads reads)
-{
-    (void)madvise(disk->env->map, disk->env->map_bytes,
-                  reads == HF_READS_NAMED ? MADV_RANDOM : MADV_NORMAL);
-}
-
 void hf_disk_want(hf_bytes data)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data.data / page * page;

@@ -35,7 +35,6 @@ struct hf_env {
     struct MDB_env *mdb;
     unsigned        tables[HF_TABLES]; /* LMDB's handles */
     const char     *lmdb;      /* its version, in words */
-    void           *map; /* of so many bytes */
     uint64_t        map_bytes, page_size;
     int             watch; /* another descriptor of the data file, see store.c */
     bool            writable;
@@ -71,6 +70,9 @@ int  hf_env_readers(hf_env *env, int (*line)(const char *text, void *user), void
 
 /* Bytes of the file by the newest commit, and which commit that was. */
 uint64_t hf_env_file_bytes(const hf_env *env, size_t *commit);
+
+/* Is there less room than the transaction needs at most? */
+bool hf_env_lacks_room(const hf_txn *txn);
 
 /* Bytes in the file that the next write transaction may use. */
 int hf_env_spare(hf_disk *disk, uint64_t *bytes);

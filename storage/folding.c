@@ -111,6 +111,30 @@ uint64_t hf_folding_limit(const hf_log *log)
     return window * 2 + (lent < window ? lent : window);
 }
 
+uint64_t hf_folding_weight(const hf_log *log)
+{
+    return log->window.bytes + log->burden;
+}
+
+/* Of bytes: what they weigh, as the window is now. */
+static uint64_t weigh(const hf_log *log, uint64_t bytes)
+{
+    double more = log->window.bytes ? (double)log->burden / (double)log->window.bytes : 0;
+    return bytes + (uint64_t)((double)bytes * more);
+}
+
+/* What readers remember is nearly all of it, and more than the fold makes room for: the
+ * further it comes the more there may be. */
+bool hf_folding_crowds(const hf_log *log)
+{
+    uint64_t start = hf_folding_start(log), room = hf_folding_limit(log) - start;
+    uint64_t left = hf_fold_left(&log->fold), all = left + log->fold.now.spent;
+    uint64_t most = start + room / 4;
+    if (left)
+        most += (uint64_t)((double)room * 0.75 * (double)log->fold.now.spent / (double)all);
+    return log->burden > most / 2 && hf_folding_weight(log) > most;
+}
+
 /* So much stays unsealed if entries are small: to sort them takes memory for each. Turns of
  * a backlog leave many windows of acknowledgements before the first fold is over. */
 static uint64_t beyond(const hf_log *log, uint64_t young)
@@ -132,13 +156,14 @@ int hf_folding_seal(hf_log *log, bool all)
 {
     hf_window *w = &log->window;
     uint64_t young = log->options.window / (log->roomy ? 16 : 8);
+    young = (uint64_t)((double)young * (double)w->bytes / (double)(hf_folding_weight(log) + 1));
     if (log->fold.now.stage != HF_FOLD_IDLE || !w->count)
         return HF_OK;
     if (all || log->blocked) {
         young = 0;
     } else if (log->tight) {
         young = w->bytes > HEADROOM_MIN / 2 ? w->bytes - HEADROOM_MIN / 2 : 0;
-    } else if (w->bytes < hf_folding_start(log)) {
+    } else if (hf_folding_weight(log) < hf_folding_start(log)) {
         return HF_OK;
     } else {
         young = beyond(log, young);
@@ -147,6 +172,8 @@ int hf_folding_seal(hf_log *log, bool all)
     bool pressed = all || log->tight || w->bytes > hf_folding_start(log) * 5 / 4;
     uint64_t must = log->borrows && hf_log_past(log) ? log->past_end : 0;
     hf_window_seal(w, young, pressed ? UINT64_MAX : log->hold, must);
+    if (!w->sealed && hf_folding_crowds(log)) /* readers wait for it in the middle of a record */
+        hf_window_seal(w, young, UINT64_MAX, must);
     if (!w->sealed)
         return HF_OK;
     int err = hf_folding_begin(log);
@@ -243,7 +270,7 @@ void hf_folding_squeezed(hf_log *log)
  * surely fits. */
 uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
 {
-    uint64_t left = hf_fold_left(&log->fold), held = log->window.bytes;
+    uint64_t left = hf_fold_left(&log->fold), held = hf_folding_weight(log);
     uint64_t limit = hf_folding_limit(log), room = log->options.window / 8;
     if (log->tight)
         return hf_folding_headroom(log) / 8;
@@ -251,7 +278,8 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
         return bytes * 2 + 64 * 1024;
     if (held + room < limit)
         room = limit - held;
-    uint64_t share = (uint64_t)((double)bytes * (double)left / (double)room * 1.25) + 16 * 1024;
+    uint64_t share = (uint64_t)((double)weigh(log, bytes) * (double)left / (double)room * 1.25)
+                     + 16 * 1024;
     uint64_t max = log->slice_max;
     if (!log->calm && max < PRESSED_MIN && held + log->options.window / 8 > limit)
         max = PRESSED_MIN; /* a long commit is shorter than waiting for all of the fold */

@@ -50,7 +50,6 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
     atomic_init(&log->folded, 0);
     atomic_init(&log->past_now, NULL);
     log->stub = log->last = hf_window_record(&log->window, 0, NULL, 0, &none);
-    hf_disk_expect(disk, HF_READS_NAMED); /* history, list of free pages: here and there one */
     int err = log->stub ? hf_txn_read(disk, &txn) : hf_error(HF_ENOMEM, "the log");
     if (!err) {
         err = hf_txn_count(txn, HF_IN_INBOX, &log->waiting); /* unless a record knows better */
@@ -65,7 +64,6 @@ int hf_log_open(hf_log **out, hf_disk *disk, const hf_log_options *options)
         hf_txn_abort(txn);
     }
     log->roomy = !err && hf_folding_roomy(log);
-    hf_disk_expect(disk, HF_READS_NEAR);
     log->borrows = log->options.past && log->roomy;
     if (err) {
         hf_log_close(log, false);
@@ -422,6 +420,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .waiting = log->waiting,
         .folded = hf_log_folded(log),
         .bytes = log->window.bytes,
+        .weight = hf_folding_weight(log),
         .start = hf_folding_start(log),
         .limit = hf_folding_limit(log),
         .held = log->window.held,
@@ -434,6 +433,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .folding = log->fold.now.stage != HF_FOLD_IDLE,
         .tight = log->tight,
         .collecting = hf_folding_waits(log),
+        .crowded = hf_folding_crowds(log),
     };
 }
 
@@ -485,4 +485,9 @@ void hf_log_rest(hf_log *log)
 void hf_log_hold(hf_log *log, uint64_t position)
 {
     log->hold = position;
+}
+
+void hf_log_burden(hf_log *log, uint64_t bytes)
+{
+    log->burden = bytes;
 }

@@ -107,13 +107,15 @@ typedef struct hf_log_stats {
     uint64_t waiting;     /* messages sent or requeued, and not ended */
     uint64_t folded;      /* below it everything lies in the tables */
     uint64_t bytes;       /* of the window on disk */
-    uint64_t start, limit; /* of these: folding begins; outsiders have to wait */
+    uint64_t weight;      /* these, and what readers remember of it: hf_log_burden */
+    uint64_t start, limit; /* of the weight: folding begins; outsiders have to wait */
     uint64_t held;        /* of it in memory */
     uint64_t history;     /* bytes of folded records that stay */
     uint64_t commits, rows, folds, written;
     uint64_t urgent;      /* all urgent messages appended lie below; 0: there were none */
     bool     folding, tight;
     bool     collecting;  /* the fold waits for that */
+    bool     crowded;     /* readers remember too much: they should wait for the fold */
 } hf_log_stats;
 void     hf_log_stat(const hf_log *log, hf_log_stats *stats);
 
@@ -138,6 +140,9 @@ void     hf_log_release(hf_log *log, uint64_t position);
 /* Readers have not come past this position: as long as there is room, what lies beyond
  * is not sealed, since most of it will soon be done. UINT64_MAX [default]: no matter. */
 void     hf_log_hold(hf_log *log, uint64_t position);
+/* Readers remember so many bytes of what is not folded, beside the window's own: they weigh
+ * as these do. */
+void     hf_log_burden(hf_log *log, uint64_t bytes);
 /* Where readers start: a record; its `next` is the oldest they have to read. */
 hf_record *hf_log_start_of_chain(hf_log *log);
 const hf_window *hf_log_window(const hf_log *log);

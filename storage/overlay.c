@@ -9,6 +9,7 @@
 
 #include "storage/codec.h"
 #include "storage/error.h"
+#include "storage/leaves.h"
 
 /* Facts lie anywhere in their records: they are asked for so many rows early. */
 enum { AHEAD = 8, PAGE = 4096, LINE = 64 };
@@ -17,6 +18,12 @@ static int compare_keys(hf_bytes a, hf_bytes b)
 {
     if (a.len >= 8 && b.len >= 8) { /* mostly that says it */
         uint64_t x = hf_get64_key(a.data), y = hf_get64_key(b.data);
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    if (a.len >= 16 && b.len >= 16) { /* or this, where many have the same type */
+        uint64_t x = hf_get64_key((const uint8_t *)a.data + 8);
+        uint64_t y = hf_get64_key((const uint8_t *)b.data + 8);
         if (x != y)
             return x < y ? -1 : 1;
     }
@@ -34,7 +41,8 @@ typedef struct walk {
     const hf_overlay   *over;
     const hf_survivors *s;
     hf_table            table;
-    hf_cursor          *cursor;
+    hf_cursor          *cursor; /* NULL: along the leaves */
+    hf_leaves           leaves;
     hf_bytes            key, value; /* the table's next row; key.data NULL: no more */
     size_t              from, to;   /* the next run of facts */
     hf_key              run;
@@ -88,6 +96,9 @@ static int show_row(walk *w)
     if (w->purged.len && w->key.len >= w->purged.len
         && memcmp(w->key.data, w->purged.bytes, w->purged.len) == 0)
         return HF_OK;
+    if (w->over->skip && w->over->skip(w->user, w->key, w->value))
+        return HF_OK;
+    w->leaves.wanted++;
     if (w->over->keys)
         return w->each(w->user, w->key, hf_view(NULL, 0));
     int err = hf_row_open(w->table, w->key, w->value, &payload);
@@ -160,8 +171,10 @@ static int walk_on(walk *w)
             break;
         err = order < 0 ? show_row(w) : order > 0 ? show_run(w) : show_both(w);
         if (!err && order <= 0) {
-            err = next_row(w, hf_cursor_next(w->cursor, &w->key, &w->value));
-            fetch_page(w);
+            err = next_row(w, w->cursor ? hf_cursor_next(w->cursor, &w->key, &w->value)
+                                        : hf_leaves_next(&w->leaves, &w->key, &w->value));
+            if (w->cursor)
+                fetch_page(w);
         }
         if (!err && order >= 0)
             next_run(w);
@@ -185,6 +198,14 @@ static void first_run(walk *w, hf_bytes from)
     next_run(w);
 }
 
+static int seek_row(walk *w, hf_bytes from)
+{
+    if (!w->cursor)
+        return hf_leaves_seek(&w->leaves, from, &w->key, &w->value);
+    return from.len ? hf_cursor_seek(w->cursor, from, &w->key, &w->value)
+                    : hf_cursor_first(w->cursor, &w->key, &w->value);
+}
+
 int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf_overlay_fn each,
                     void *user)
 {
@@ -192,14 +213,13 @@ int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf
     walk w = { .over = overlay, .s = overlay->facts, .table = table, .each = each, .user = user };
     if (w.s && !w.s->table[table].count)
         w.s = NULL;
-    int err = hf_cursor_open(overlay->txn, table, &w.cursor);
+    bool leaves = overlay->skip && hf_leaves_open(&w.leaves, overlay->txn, table);
+    int err = leaves ? HF_OK : hf_cursor_open(overlay->txn, table, &w.cursor);
     if (err)
         return err;
-    err = from.len ? hf_cursor_seek(w.cursor, from, &w.key, &w.value)
-                   : hf_cursor_first(w.cursor, &w.key, &w.value);
-    err = next_row(&w, err);
     if (!from.data)
         from.data = zero;
+    err = next_row(&w, seek_row(&w, from));
     first_run(&w, from);
     if (!err)
         err = walk_on(&w);

@@ -15,6 +15,10 @@ typedef struct hf_overlay {
     size_t             *hint;  /* NULL, or: an index near which `from` may be; updated */
     hf_bytes            within; /* only rows whose keys begin so; empty: all */
     bool                keys;  /* only keys matter: payloads may be empty, and damaged */
+    /* NULL, or: true of a row of the table as it lies there, unchecked, that the walk need
+     * not show. Rows that facts speak of are shown in any case. `user`: the walk's. Such a
+     * walk goes along leaves.h: the transaction only reads. */
+    bool (*skip)(void *user, hf_bytes key, hf_bytes value);
 } hf_overlay;
 
 /* Walk the rows of a table as they truly are, in key order, from the first

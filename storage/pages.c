@@ -44,6 +44,7 @@ struct hf_pages {
     bool      scanning; /* nothing is met by that */
     uint8_t  *value; /* a large one */
     size_t    value_room;
+    int       err;   /* not the file's fault: there was no memory for one */
 };
 
 static int read_at(int fd, uint64_t at, void *to, size_t bytes)
@@ -291,8 +292,10 @@ static const char *load_large(hf_pages *p, uint64_t first, size_t len)
         return "a large value is not where it should be";
     if (len > p->value_room) {
         uint8_t *value = hf_mem_grow(p->value, len);
-        if (!value)
+        if (!value) {
+            p->err = hf_error(HF_ENOMEM, "a value of %zu bytes", len);
             return "there is no memory for a large value";
+        }
         p->value = value;
         p->value_room = len;
     }
@@ -333,6 +336,13 @@ typedef struct page_walk {
     bool         trees; /* rows that are trees are wanted, and no others */
 } page_walk;
 
+static int take_error(hf_pages *p)
+{
+    int err = p->err;
+    p->err = HF_OK;
+    return err;
+}
+
 static int show_leaf(page_walk *w, const page_view *v)
 {
     int err = HF_OK;
@@ -340,6 +350,8 @@ static int show_leaf(page_walk *w, const page_view *v)
         hf_bytes key, value;
         uint16_t flags;
         const char *why = row_of(w->pages, v, i, &key, &value, &flags);
+        if (w->pages->err)
+            return take_error(w->pages);
         if (why && w->bad)
             w->bad(w->user, v->number, why);
         if (!why && !!(flags & SUB_TREE) == w->trees)
@@ -522,7 +534,7 @@ static int show_run(hf_pages *p, uint64_t first, const uint8_t *head,
         return HF_OK;
     size_t len = (size_t)(pages * p->size - HEAD);
     if (load_large(p, first, len))
-        return HF_OK;
+        return take_error(p);
     return each(user, first, hf_view(p->value, len));
 }
 

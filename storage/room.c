@@ -16,6 +16,18 @@ static uint64_t tail_bytes(hf_env *e, uint64_t file)
     return end > file ? end - file : 0;
 }
 
+/* A changed row costs at most a few pages, many rows share them. */
+bool hf_env_lacks_room(const hf_txn *txn)
+{
+    const hf_env *e = txn->env;
+    uint64_t rows = txn->rows < 4096 ? txn->rows : 4096;
+    uint64_t need = 2 * txn->bytes + (rows + 16) * e->page_size;
+    uint64_t file = hf_env_file_bytes(e, NULL), most = hf_tail_file_max();
+    uint64_t room = most > file ? most - file : 0;
+    uint64_t left = hf_tail_disk_free(e->watch);
+    return (left < room ? left : room) < need;
+}
+
 int hf_disk_space(hf_disk *disk, hf_space *space)
 {
     hf_env *e = disk->env;

@@ -75,6 +75,15 @@ int hf_row_get(hf_txn *txn, hf_table table, const hf_key *key, hf_bytes *payload
 int hf_meta_put(hf_txn *txn, const char *name, uint64_t value);
 int hf_meta_get(hf_txn *txn, const char *name, uint64_t missing, uint64_t *value);
 
+/* A row of the inbox as it lies there, unchecked: is it a SEND with no rarer field, so that
+ * its id is the place in its key? */
+static inline bool hf_row_is_plain(hf_bytes key, hf_bytes value)
+{
+    const uint8_t *entry = (const uint8_t *)value.data + 9;
+    return key.len >= 8 && value.len >= HF_ROW_EXTRA + 8 + HF_ENTRY_HEAD
+        && entry[0] == HF_OP_SEND && !entry[1];
+}
+
 /* A message of inbox or dead; `message->sent` is set. Place from the key. */
 int hf_row_message(hf_table table, hf_bytes key, hf_bytes value, hf_entry *message);
 int hf_row_message_in(hf_table table, hf_bytes key, hf_bytes payload, hf_entry *message);

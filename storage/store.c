@@ -190,7 +190,6 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
     (void)mdb_env_stat(e->mdb, &stat);
     e->page_size = stat.ms_psize;
     (void)mdb_env_info(e->mdb, &info);
-    e->map = info.me_mapaddr;
     e->lmdb = mdb_version(NULL, NULL, NULL);
     return HF_OK;
 }
@@ -345,19 +344,6 @@ static bool sync_failed(const hf_env *e)
     return fdatasync(e->watch) != 0;
 }
 
-/* Is there less room than the transaction needs at most? A changed row costs at
- * most a few pages, many rows share them. */
-static bool lacks_room(const hf_txn *txn)
-{
-    const hf_env *e = txn->env;
-    uint64_t rows = txn->rows < 4096 ? txn->rows : 4096;
-    uint64_t need = 2 * txn->bytes + (rows + 16) * e->page_size;
-    uint64_t file = hf_env_file_bytes(e, NULL), most = hf_tail_file_max();
-    uint64_t room = most > file ? most - file : 0;
-    uint64_t left = hf_tail_disk_free(e->watch);
-    return (left < room ? left : room) < need;
-}
-
 /* A commit ended with `rc`. LMDB writes pages, syncs, and then writes the meta page
  * that makes it count. If that last write fails, nobody knows what is on disk, and
  * the environment refuses everything from then on: so ask it. Before that point
@@ -378,7 +364,7 @@ static int outcome(hf_txn *txn, int rc)
         return hf_error(HF_ENOMEM, "commit to %s", e->path);
     if (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL)
         return hf_error(HF_EFULL, "commit to %s: %s", e->path, reason(rc));
-    if (sync_failed(e) || !(out_of_space(rc) || (rc == EIO && lacks_room(txn))))
+    if (sync_failed(e) || !(out_of_space(rc) || (rc == EIO && hf_env_lacks_room(txn))))
         return die(e, "a commit failed, to", rc);
     return hf_error(HF_EFULL, "commit to %s: %s", e->path, reason(rc));
 }
@@ -424,7 +410,7 @@ static int row_failed(hf_txn *txn, hf_table table, int rc)
                         hf_table_name(table));
     if (rc == ENOMEM)
         err = hf_error(HF_ENOMEM, "table %s of %s", hf_table_name(table), e->path);
-    else if (out_of_space(rc) || (rc == EIO && lacks_room(txn)))
+    else if (out_of_space(rc) || (rc == EIO && hf_env_lacks_room(txn)))
         err = hf_error(HF_EFULL, "table %s of %s: %s", hf_table_name(table), e->path, reason(rc));
     else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL)
         err = hf_error(HF_ECORRUPT, "table %s of %s: %s; see holdfast salvage",
@@ -505,10 +491,21 @@ int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes)
     return HF_OK;
 }
 
+int hf_txn_tree(const hf_txn *txn, hf_table table, hf_tree *tree)
+{
+    MDB_val v, k = { strlen(table_names[table]), (void *)(uintptr_t)table_names[table] };
+    const hf_env *e = txn->env;
+    HF_ASSERT(!txn->write);
+    int rc = mdb_get(txn->mdb, MAIN_TABLE, &k, &v);
+    *tree = (hf_tree){ hf_env_file_bytes(e, NULL), e->page_size, to_bytes(v) };
+    return rc ? row_failed((hf_txn *)(uintptr_t)txn, table, rc) : HF_OK;
+}
+
 /* ---- Cursors */
 int hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor)
 {
     hf_cursor *made = hf_mem_zero(1, sizeof *made);
+    *cursor = NULL;
     if (!made)
         return hf_error(HF_ENOMEM, "cursor on table %s", hf_table_name(table));
     made->txn = txn;

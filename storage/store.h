@@ -76,11 +76,7 @@ const uint8_t *hf_disk_uuid(const hf_disk *disk); /* 16 bytes, from the marker *
 int            hf_disk_forked(const hf_disk *disk); /* HF_EFORK in a child, else HF_OK */
 
 /* Who waits for a page of the file waits for as many around it as the machine reads ahead:
- * good for a table that is walked or soon all wanted, bad for rows of many pages that lie
- * anywhere. Who reads such ones names them, a few early, and expects no others (NAMED) as
- * long as it does. Hints: nothing can fail. */
-typedef enum hf_disk_reads { HF_READS_NEAR, HF_READS_NAMED } hf_disk_reads;
-void hf_disk_expect(const hf_disk *disk, hf_disk_reads reads);
+ * rows of many pages that lie anywhere are better named, a few early. A hint: nothing fails. */
 void hf_disk_want(hf_bytes data); /* of a row, as a cursor shows it */
 
 /* Write the file `last-stop` (time, pid, code, text), synced as well as may be:
@@ -137,11 +133,19 @@ static inline int hf_txn_count(hf_txn *txn, hf_table table, uint64_t *rows)
     return hf_txn_size(txn, table, rows, &bytes);
 }
 
+/* What says which pages are this table's, for leaves.c: as LMDB notes it, in the page of the
+ * mapped file where it does. Of a transaction that reads. */
+typedef struct hf_tree {
+    uint64_t bytes, page_size; /* of the file, of a page */
+    hf_bytes root;
+} hf_tree;
+int hf_txn_tree(const hf_txn *txn, hf_table table, hf_tree *tree);
+
 /* ---- Cursors, for runs of keys in order. They end before their transaction.
  * Keys and values that come back live until the next write or the end of the
  * transaction. */
-int  hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor);
-void hf_cursor_close(hf_cursor *cursor);
+int  hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor); /* or it is NULL */
+void hf_cursor_close(hf_cursor *cursor); /* NULL is fine */
 /* first >= key */
 int  hf_cursor_seek(hf_cursor *cursor, hf_bytes key, hf_bytes *found, hf_bytes *value);
 int  hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);

@@ -157,7 +157,14 @@ static hf_overlay overlay_of(hf_view_of *view)
 
 int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user)
 {
+    return hf_view_walk_past(view, table, from, each, NULL, user);
+}
+
+int hf_view_walk_past(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each,
+                      hf_view_skip skip, void *user)
+{
     hf_overlay overlay = overlay_of(view);
+    overlay.skip = skip;
     return hf_overlay_walk(&overlay, table, from, each, user);
 }
 

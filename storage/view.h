@@ -22,6 +22,10 @@ int  hf_view_twin(hf_view_of **twin, const hf_view_of *of, hf_disk *disk);
 /* As hf_overlay_walk. */
 typedef hf_overlay_fn hf_view_fn;
 int hf_view_walk(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each, void *user);
+/* The same, and rows are passed over as hf_overlay.skip says. */
+typedef bool (*hf_view_skip)(void *user, hf_bytes key, hf_bytes value);
+int hf_view_walk_past(hf_view_of *view, hf_table table, hf_bytes from, hf_view_fn each,
+                      hf_view_skip skip, void *user);
 
 /* One row: HF_OK or HF_ENOTFOUND. The payload lives until the next call. */
 int hf_view_get(hf_view_of *view, hf_table table, hf_bytes key, hf_bytes *payload);

@@ -24,6 +24,7 @@ struct hf_log {
     bool           borrows;      /* adopted records stay where they lie: past.c */
     uint64_t       folding;      /* meta.folding */
     uint64_t       hold;         /* see hf_log_hold */
+    uint64_t       burden;       /* see hf_log_burden */
     uint64_t       releasable;   /* see hf_log_release */
     hf_survivors   past;         /* see past.c */
     uint64_t       past_end;     /* first position behind it; 0: there is none */
@@ -89,6 +90,9 @@ void     hf_folding_took(hf_log *log, uint64_t budget, uint64_t ns);
 /* Bytes in the window at which folding begins, and at which outsiders have to wait. */
 uint64_t hf_folding_start(const hf_log *log);
 uint64_t hf_folding_headroom(const hf_log *log); /* what is kept free for work when all is full */
+/* What the window costs: its bytes on disk, and what readers remember of it. */
+uint64_t hf_folding_weight(const hf_log *log);
+bool     hf_folding_crowds(const hf_log *log);
 bool     hf_folding_roomy(const hf_log *log); /* may the store grow by some windows? */
 uint64_t hf_folding_limit(const hf_log *log);
 

@@ -61,6 +61,9 @@ double bench_times_us(const bench_times *times, double share); /* share 0.5: the
 uint64_t bench_rss_anon(void);   /* bytes; 0: unknown */
 uint64_t bench_written(void);    /* bytes this process had written to disk; 0: unknown */
 
+/* What the page cache holds of the store goes; how: as root all of it, or file by file. */
+const char *bench_drop_cache(const bench *run);
+
 /* Watch RssAnon in a thread; stop tells the most that was seen. */
 typedef struct bench_watch {
     uint64_t    thread; /* pthread_t */

@@ -120,7 +120,7 @@ static void drop_file(const char *path)
 }
 
 /* How it was done is part of the result: only root can drop everything. */
-static const char *drop_cache(const bench *run)
+const char *bench_drop_cache(const bench *run)
 {
     sync();
     int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
@@ -216,7 +216,7 @@ int bench_open(bench *run)
         atomic_store_explicit((_Atomic uint64_t *)&load.last[i], 0, memory_order_relaxed);
     int code = fill(run, &load);
     if (code == CLI_OK) {
-        bench_put_text(run, "cache_dropped_by", drop_cache(run));
+        bench_put_text(run, "cache_dropped_by", bench_drop_cache(run));
         uint64_t before = bench_rss_anon();
         code = bench_watch_start(&watch);
         if (code == CLI_OK) {

@@ -200,6 +200,22 @@ static void print_sums(cli_context *context, const cli_bulk *bulk, const bulk_su
     cli_buffer_free(&row);
 }
 
+/* For machines; a person was told on stderr. */
+static void print_dry(cli_context *context, const bulk_ids *all)
+{
+    static const cli_column columns[] = { { "selected", "selected", CLI_AS_ID },
+                                          { "dry_run", "dry_run", CLI_AS_TEXT } };
+    cli_buffer row = { 0 };
+    cli_pack_map(&row, 2);
+    cli_pack_text(&row, "selected");
+    cli_pack_uint(&row, all->count);
+    cli_pack_text(&row, "dry_run");
+    cli_pack_bool(&row, true);
+    if (context->output.format != CLI_TABLE)
+        cli_record(&context->output, cli_buffer_bytes(&row), columns, 2);
+    cli_buffer_free(&row);
+}
+
 static int run(cli_context *context, bulk_ids *all)
 {
     bulk_sums sums = { 0 };
@@ -209,6 +225,7 @@ static int run(cli_context *context, bulk_ids *all)
     if (context->args.set[OPT_DRY_RUN]) {
         cli_say(&context->output, "Would %s %zu. Nothing was done.",
                 all->bulk->change, all->count);
+        print_dry(context, all);
         return CLI_OK;
     }
     code = change_all(context, all, &sums);
@@ -235,6 +252,9 @@ int cli_bulk_run(cli_context *context, const cli_bulk *bulk)
         return CLI_USAGE;
     }
     code = gather(context, &all, where);
+    bool none = code == CLI_NOT_FOUND && context->store != NULL && all.count == 0;
+    if (none && context->output.format != CLI_TABLE)
+        print_sums(context, bulk, &(bulk_sums){ 0 });
     if (code == CLI_OK)
         code = run(context, &all);
     free(all.ids);

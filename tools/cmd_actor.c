@@ -58,7 +58,7 @@ static const cli_column pauses[] = {
     { "UID", "uid", CLI_AS_ID },         { "REASON", "reason", CLI_AS_TEXT },
 };
 
-/* {s} since, {u} until, {i} message, {r} reason, {w} what is paused */
+/* {s} since, {u} until, {i} message, {r} reason, {w} with whom it is paused, {p} by which name */
 static const struct {
     const char *why, *sentence;
 } sentences[] = {
@@ -68,7 +68,7 @@ static const struct {
     { "running", "Message {i} runs, since {s}." },
     { "stuck", "Message {i} runs since {s}, longer than its type's stuck_ms." },
     { "retry", "Message {i} failed ({r}): it is tried again {u}." },
-    { "paused", "Paused by {w} since {s}: {r}. `holdfast resume` lets it go on." },
+    { "paused", "Paused{w} since {s}: {r}. `holdfast resume {p}` lets it go on." },
     { "strike", "Message {i} killed the process: it runs again, alone, {u}." },
     { "suspect", "Message {i} may have killed the process: it waits to run alone." },
     { "breaker", "The breaker of its type is open until {u}: its messages are held." },
@@ -94,7 +94,13 @@ static void fill_in(cli_buffer *to, hf_bytes row, char what, uint64_t now)
         cli_buffer_format(to, "%llu", (unsigned long long)cli_field_uint(row, "id"));
         break;
     case 'w':
-        cli_render_safe(to, paused.len > 0 ? paused : hf_str("a pause of everything"));
+        if (paused.len == 0)
+            cli_buffer_text(to, " with everything");
+        else if (memchr(paused.data, '/', paused.len) == NULL)
+            cli_buffer_text(to, " with its type");
+        break;
+    case 'p':
+        cli_render_safe(to, paused.len > 0 ? paused : hf_str("--all"));
         break;
     default:
         cli_render_safe(to, reason.len > 0 ? reason : hf_str("no reason given"));

@@ -118,7 +118,8 @@ static void print_line(checkup *c, hf_bytes row, uint64_t age, const uint64_t li
     static const char *const names[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
     cli_buffer line = { 0 };
     if (c->why.len == 0)
-        cli_buffer_format(&c->why, "%llu wait, %llu dead", (unsigned long long)(c->waiting),
+        cli_buffer_format(&c->why, "%llu wait, %llu are retried, %llu dead",
+                          (unsigned long long)c->waiting, (unsigned long long)c->retrying,
                           (unsigned long long)c->dead);
     cli_buffer_format(&line, "HOLDFAST %s - ", names[c->level]);
     cli_buffer_add(&line, c->why.data, c->why.len);

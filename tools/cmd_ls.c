@@ -80,7 +80,7 @@ static int list(cli_context *context, size_t which, const char *where)
         if (strcmp(lists[which].by, "errors") == 0 && output->row_count > 0
             && output->format == CLI_TABLE)
             cli_say(output, "`holdfast show ID` tells all of one; `holdfast requeue --where "
-                            "'status = dead and error ~ \"…\"'` sends many again.");
+                            "'error ~ \"…\"'` sends many again, or tries them now.");
     }
     cli_arguments_free(&arguments);
     cli_buffer_free(&walk.summary);

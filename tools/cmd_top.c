@@ -16,6 +16,31 @@ static const uint64_t intervals[] = { 250, 500, 1000, 2000, 5000, 10000, 30000, 
 
 static pulse one; /* large */
 
+/* With --plain; JSON has all there is. */
+static const cli_column plain[] = {
+    { "seconds", "seconds", CLI_AS_JSON },
+    { "sent_per_s", "sent_per_s", CLI_AS_JSON },
+    { "done_per_s", "done_per_s", CLI_AS_JSON },
+    { "failed_per_s", "failed_per_s", CLI_AS_JSON },
+    { "dead_per_s", "dead_per_s", CLI_AS_JSON },
+    { "commits_per_s", "commits_per_s", CLI_AS_JSON },
+    { "bytes_per_s", "bytes_per_s", CLI_AS_JSON },
+    { "commit_p50_us", "commit_p50_us", CLI_AS_JSON },
+    { "commit_p99_us", "commit_p99_us", CLI_AS_JSON },
+    { "waiting", "waiting", CLI_AS_JSON },
+    { "running", "running", CLI_AS_JSON },
+    { "stuck", "stuck", CLI_AS_JSON },
+    { "retrying", "retrying", CLI_AS_JSON },
+    { "delayed", "delayed", CLI_AS_JSON },
+    { "held", "held", CLI_AS_JSON },
+    { "paused", "paused", CLI_AS_JSON },
+    { "dead", "dead", CLI_AS_JSON },
+    { "window_bytes", "window_bytes", CLI_AS_JSON },
+    { "file_bytes", "file_bytes", CLI_AS_JSON },
+    { "free_bytes", "free_bytes", CLI_AS_JSON },
+    { "disk_free_bytes", "disk_free_bytes", CLI_AS_JSON },
+};
+
 static uint64_t longer(uint64_t interval, int by)
 {
     size_t count = sizeof intervals / sizeof *intervals, at = 0;
@@ -150,7 +175,7 @@ static int run_once(cli_context *context, const pulse_look_of *look)
         return print_lines(look);
     pulse_sort(&one, look->sort);
     pulse_row(&one, &row);
-    cli_record(&context->output, cli_buffer_bytes(&row), NULL, 0);
+    cli_record(&context->output, cli_buffer_bytes(&row), plain, sizeof plain / sizeof *plain);
     cli_buffer_free(&row);
     return CLI_OK;
 }

@@ -235,6 +235,8 @@ const cli_command cli_commands[] = {
       .operands = "TYPE[/KEY] | --all",
       .most = 1,
       .summary = "let it go on",
+      .more = "Of a type it closes the breaker, too. While the engine restarts again and again,\n"
+              "--wait 30s waits for a moment without it; so does pause.",
       .examples = "holdfast resume order\n"
                   "holdfast resume --all\n",
       .options = { OPT_ALL, OPT_REASON, OPT_DRY_RUN, OPTIONS },

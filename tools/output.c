@@ -20,13 +20,13 @@ static bool wants_color(const cli_args *args)
 {
     const char *when = cli_text(args, OPT_COLOR, "auto");
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    if (strcmp(when, "auto") != 0)
-        return strcmp(when, "always") == 0;
+    if (strcmp(when, "never") == 0)
+        return false;
     if (no_color != NULL && *no_color != 0)
         return false;
     if (term != NULL && strcmp(term, "dumb") == 0)
         return false;
-    return isatty(STDOUT_FILENO) == 1;
+    return strcmp(when, "always") == 0 || isatty(STDOUT_FILENO) == 1;
 }
 
 void cli_output_init(cli_output *output, const cli_args *args)

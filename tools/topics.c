@@ -37,6 +37,6 @@ const cli_topic_row cli_exit_codes[] = {
 
 const cli_topic_row cli_environment[] = {
     { "HOLDFAST_STORE", "the store, unless --store names one" },
-    { "NO_COLOR", "no colour, whatever its value" },
+    { "NO_COLOR", "no colour, if it is not empty; nor with TERM=dumb" },
     { NULL, NULL },
 };

@@ -13,6 +13,9 @@ waits=$(sent order/2 '{}' --kind flaky)
 soon '"status":"retrying"' show "$waits" --json
 must 'Nothing was done' purge "$bad" --dry-run
 must 'Nothing was done' purge --where 'status = dead' --dry-run
+must '"dry_run":true' purge --where 'status = dead' --dry-run --json
+exits 3 requeue --where 'type = nobody' --json
+has '"requeued":0' "$text" || fail "nothing to requeue is no document: $text"
 must '"status":"dead"' show "$bad" --json
 exits 6 purge "$bad"                          # also for one that was named
 exits 6 purge --where 'status = dead'

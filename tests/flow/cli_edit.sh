@@ -93,8 +93,12 @@ must '' verify
 # ---- Many, no faster than asked, interrupted and again
 must 'order' pause order
 sent order/7 '{"n":1}' --kind keep --count 1200 >/dev/null
-is=0
-timeout -s INT 1 "$tool" edit --where 'actor = order/7' --set n=2 --rate 500/s --yes >out 2>&1 || is=$?
+for seconds in 1 3 5; do # on a slow machine the first second goes by with looking
+    is=0
+    timeout -s INT "$seconds" "$tool" edit --where 'actor = order/7' --set n=2 --rate 200/s --yes \
+        >out 2>&1 || is=$?
+    has 'run it again' "$(cat out)" && break
+done
 test $is -ne 0 || fail "not interrupted: $(cat out)"
 has 'run it again' "$(cat out)" || fail "does not say how far: $(cat out)"
 must '"edited":1200' edit --where 'actor = order/7' --set n=2 --yes --json

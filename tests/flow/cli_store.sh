@@ -35,6 +35,17 @@ must '"why":"nothing"' actor order/1 --json
 must '"state_version":3' actor order/1 --json
 must '{"key":"last","value_bytes":4,"value":{"n":1}}' actor order/1 --json
 must '"source":"engine"' stats --json
+"$tool" stats >out && grep -q '^How long commits took' out && grep -Eq '^log +[0-9]+ ' out \
+    || fail "stats shows no latencies, or no tables: $(cat out)"
+esc=$(printf '\033')
+env -u NO_COLOR TERM=xterm "$tool" ls --color=always | grep -q "$esc" || fail "always: no colour"
+test "$("$tool" top --once --plain --interval 100ms | grep -c "$(printf '\t')")" -gt 15 \
+    || fail "top --plain says little"
+must '"what":"order"' pause order --dry-run --json
+for no in NO_COLOR=1 TERM=dumb; do
+    env -u NO_COLOR TERM=xterm "$no" "$tool" ls --color=always >out
+    ! grep -q "$esc" out || fail "colour with $no"
+done
 exits 3 actor order/none
 exits 3 show 18446744073709551615
 exits 3 find --where 'status = dead'

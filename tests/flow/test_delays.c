@@ -156,6 +156,50 @@ static void test_overtaken_by_the_fold(void **state)
     ring_ok(hf_close(engine, 5000));
 }
 
+/* The same twice, before the shard has read on: in a handler it says so itself, on its own
+ * thread, as its rounds do. What was looked for the first time is not looked for again. */
+static int overtaken(hf_turn *turn, const hf_message *msg)
+{
+    hf_shard *shard = &turn->engine->shards[0];
+    if (!says(msg, "overtaken"))
+        return work(turn, msg);
+    uint64_t mine = shard->at->base + (shard->at_done ? shard->at->count : shard->at_index);
+    for (int seen = 0; seen < 2; seen++) {
+        atomic_fetch_add(&notes, 1);
+        while (atomic_load(&go) == seen)
+            usleep(500);
+        shard->folded = hf_log_folded(turn->engine->log);
+        hf_alarms_fold(shard, shard->folded, mine);
+    }
+    return HF_OK;
+}
+
+static void test_overtaken_twice(void **state)
+{
+    static const hf_type slow[] = { { .name = "shop", .handle = overtaken }, { 0 } };
+    hf_engine *engine;
+    (void)state;
+    forget_all();
+    ring_ok(hf_open(&engine, ring_path("twice"), HF_OPTIONS(.types = slow, .shards = 1,
+                    .window = 64 << 10, .store_max = 256 << 20)));
+    ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "first", .delay_ms = 1), 1, NULL));
+    wait_for(1);
+    ring_ok(hf_tell(engine, "shop/2", "overtaken", BODY("")));
+    for (int i = 0; i < 2; i++) {
+        ring_until(&notes, i + 1);
+        ring_ok(hf_mail(engine, HF_LETTER(.to = "shop/1", .kind = "t", .delay_ms = 1), 1, NULL));
+        fold_all(engine);
+        atomic_fetch_add(&go, 1);
+    }
+    wait_for(3);
+    ring_ok(hf_drain(engine, 5000));
+    usleep(20000);
+    wait_for(3);
+    assert_string_equal(order, "first t t ");
+    wait_for_alarms(engine, 0);
+    ring_ok(hf_close(engine, 5000));
+}
+
 /* ---- Expiry */
 
 static void expires(const char *store, const char *to, bool opens)
@@ -492,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_overdue_in_order),
         cmocka_unit_test(test_through_the_tables),
         cmocka_unit_test(test_overtaken_by_the_fold),
+        cmocka_unit_test(test_overtaken_twice),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_operating),
         cmocka_unit_test(test_set_clock),

@@ -84,10 +84,10 @@ static inline void ring_lives(void (*live)(int life), int deaths)
     assert_int_equal(status, 0);
 }
 
-/* Wait, ten seconds at most, until `seen` is `wanted`. */
+/* Wait, forty seconds at most, until `seen` is `wanted`. */
 static inline void ring_until(atomic_int *seen, int wanted)
 {
-    for (int i = 0; i < 10000 && atomic_load(seen) != wanted; i++)
+    for (int i = 0; i < 40000 && atomic_load(seen) != wanted; i++)
         usleep(1000);
     assert_int_equal(atomic_load(seen), wanted);
 }

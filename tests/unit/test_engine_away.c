@@ -283,6 +283,11 @@ static void test_questions_to_a_hung_engine(void **state)
     assert_int_equal(peer.polls, 1);
     assert_int_equal(hf_query(store, "stats", hf_view(NULL, 0), read_source, source), HF_OK);
     assert_int_equal(peer.polls, 1); /* not asked again so soon */
+    char lock[300];
+    (void)snprintf(lock, sizeof lock, "%s/holdfast.lock", path);
+    assert_int_equal(truncate(lock, 0), 0); /* somebody has it, and does not say who */
+    assert_int_equal(hf_query(store, "stats", hf_view(NULL, 0), read_source, source), HF_OK);
+    assert_string_equal(source, "hung");
     hf_store_close(store);
     core_close(&c, true);
 
@@ -371,6 +376,12 @@ static void test_changes(void **state)
     peer_says(ROW END, 26, true);
     assert_int_equal(change(store, PAUSE), HF_OK);
     assert_int_equal(hf_change(store, NULL, hf_view(NULL, 0), NULL, NULL), HF_EINVAL);
+    /* What it refused is refused: also when it says that it is busy. */
+    peer_says("\x0c\x00\x00\x00\x92\xa3" "end\x81\xa4" "code\xfb", 16, true);
+    assert_int_equal(change(store, PAUSE), HF_EBUSY);
+    assert_int_equal(peer.polls, 1);
+    peer_says(END, 16, true);
+    assert_int_equal(change(store, "\x81\xa4what\x05", 7), HF_OK); /* what it is, it judges */
     hf_store_close(store);
 }
 

@@ -5,7 +5,7 @@
 #include "recovery/holdfast_recovery.h"
 #include "recovery/out.h"
 
-enum { ACTORS = 2600, TYPES = 130, LARGE = 7, LARGE_BYTES = 4 << 20 };
+enum { ACTORS = 2600, MOVED = 20, TYPES = 130, LARGE = 7, LARGE_BYTES = 4 << 20 };
 
 static char      path[200];
 static hf_store *store;
@@ -93,6 +93,45 @@ static void test_large_bodies(void **state)
     assert_true(more());
 }
 
+/* What had no room in one answer is in the next, and nothing behind it was told before. */
+static void test_large_and_small(void **state)
+{
+    (void)state;
+    walk all = { .count = 0 };
+    assert_int_equal(hf_find(store, NULL, found, &all), HF_OK);
+    assert_int_equal(all.count, LARGE + ACTORS);
+}
+
+/* Page after page by its number: the same with and without a count. */
+static void test_pages_uncounted(void **state)
+{
+    (void)state;
+    uint64_t pages[2][ACTORS / 70 + 2];
+    for (int counted = 0; counted < 2; counted++) {
+        uint64_t after = 0, told = 0;
+        size_t n = 0;
+        do {
+            hf_out_clear(&args);
+            hf_out_map(&args, NULL);
+            hf_out_text(&args, "where", hf_str("type = t7 or kind = small"));
+            hf_out_uint(&args, "after", after);
+            hf_out_uint(&args, "limit", 70);
+            hf_out_bool(&args, "count", counted);
+            hf_out_end(&args);
+            row_count = 0;
+            assert_int_equal(hf_query(store, "messages", hf_out_bytes(&args), keep_last, NULL),
+                             HF_OK);
+            after = pages[counted][n++] = number("next");
+            told += row_count - 1;
+            assert_int_equal(number("scanned"), ACTORS + LARGE);
+        } while (more());
+        assert_int_equal(told, ACTORS);
+        assert_int_equal(number("matched"), ACTORS % 70 ? ACTORS % 70 : 70);
+        assert_int_equal(n, (ACTORS + 69) / 70);
+    }
+    assert_memory_equal(pages[0], pages[1], (ACTORS + 69) / 70 * sizeof pages[0][0]);
+}
+
 static void test_lists(void **state)
 {
     (void)state;
@@ -142,6 +181,18 @@ static void test_pauses(void **state)
     assert_int_equal(number("matched"), 10 + 10 * (ACTORS / TYPES));
 }
 
+/* Dead and requeued at a later place: it keeps its id. */
+static void send_moved(core *c, const char *to, uint64_t number)
+{
+    uint64_t id = core_send(c, to, "small", hf_str("x"));
+    hf_entry e = full_entry(c, HF_OP_DEAD, to, id, "small", "x");
+    e.err = 7;
+    core_put(c, HF_FACTS, &e);
+    e = full_entry(c, HF_OP_REQUEUE, to, id, "small", "x");
+    e.place = (UINT64_C(1) << 40) + number;
+    core_put(c, HF_FACTS, &e);
+}
+
 static void fill(void)
 {
     core c;
@@ -150,8 +201,17 @@ static void fill(void)
     hf_segment sends = { .shard = 0 };
     static char *body;
     core_open(&c, path, &(hf_disk_options){ .store_max = MIB(256) }, NULL);
+    body = calloc(1, LARGE_BYTES);
+    assert_non_null(body);
+    for (int i = 0; i < LARGE; i++)
+        (void)core_send(&c, "large/1", "large", hf_view(body, LARGE_BYTES));
+    free(body);
     for (int i = 0; i < ACTORS; i++) {
         (void)snprintf(to, sizeof to, "t%d/%d", i % TYPES, i);
+        if (i < MOVED) {
+            send_moved(&c, to, (uint64_t)i);
+            continue;
+        }
         hf_entry e = full_entry(&c, HF_OP_SEND, to, 0, "small", "x");
         CORE_OK(hf_segment_add(&sends, &e));
     }
@@ -159,11 +219,7 @@ static void fill(void)
     CORE_OK(hf_log_append(c.log, &group));
     hf_group_free(&group);
     hf_segment_done(&sends);
-    body = calloc(1, LARGE_BYTES);
-    assert_non_null(body);
-    for (int i = 0; i < LARGE; i++)
-        (void)core_send(&c, "large/1", "large", hf_view(body, LARGE_BYTES));
-    free(body);
+    CORE_OK(hf_log_fold_all(c.log)); /* into the tables */
     core_close(&c, true);
 }
 
@@ -171,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),   cmocka_unit_test(test_large_bodies),
+        cmocka_unit_test(test_large_and_small), cmocka_unit_test(test_pages_uncounted),
         cmocka_unit_test(test_lists),  cmocka_unit_test(test_actors_of_types),
         cmocka_unit_test(test_pauses),
     };

@@ -41,9 +41,18 @@ until test "$(counted bill dead)" = "$hundreds" && test "$(counted mail running)
     test $tries -lt 600 || fail "$(counted bill dead) of $hundreds bills are dead"
     sleep 0.2
 done
-test "$(counted order paused)" = $((hundreds * 20)) || fail "$(counted order paused) orders"
-test "$(counted parcel paused)" = $((hundreds * 40)) || fail "$(counted parcel paused) parcels"
-test "$(counted mail waiting)" = $((hundreds * 39 - 1)) || fail "$(counted mail waiting) mails"
+# A machine so slow that the engine answers too late hears what the disk knows: not what runs.
+counts() { # TYPE STATUS N
+    for turn in 1 2 3 4 5 6 7 8 9 10; do
+        is=$(counted "$1" "$2")
+        test "$is" = "$3" && return 0
+        sleep 0.5
+    done
+    fail "$is of $1 are $2, not $3"
+}
+counts order paused $((hundreds * 20))
+counts parcel paused $((hundreds * 40))
+counts mail waiting $((hundreds * 39 - 1))
 actors=$("$tool" ls actors --where 'type = parcel' --json --limit 1 2>/dev/null | sed -n 's/.*"groups":\([0-9]*\).*/\1/p')
 test "$actors" = "$(counted parcel actors)" || fail "$actors actors, $(counted parcel actors) by type"
 
