@@ -222,6 +222,10 @@ static void test_odd_pauses(void **state)
     asked_put(txn, HF_IN_ROWS, &key, "short", 5);
     CORE_OK(hf_txn_commit(txn));
     assert_int_equal(pauses_of("order/1"), 0);
+    CORE_OK(hf_txn_write(c.disk, &txn)); /* damaged, no actor is hidden by it */
+    CORE_OK(hf_txn_put(txn, HF_IN_ROWS, hf_key_bytes(&key), hf_view("\1 no checksum", 13)));
+    CORE_OK(hf_txn_commit(txn));
+    assert_int_equal(pauses_of("order/1"), 0);
     uint8_t note[16 + 5 + 39] = { 1 };
     note[12] = 5; /* "pause" and a name that is too long */
     note[13] = 39;
