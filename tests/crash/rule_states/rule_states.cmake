@@ -16,11 +16,7 @@ if(HF_SANITIZE MATCHES "thread")
     return()
 endif()
 
-set(few --all 1 --random 1)
-if(HF_SANITIZE)
-    set(few --all 1 --random 0)
-endif()
-hf_test(rule_states crash 180 rule_states ${few})
+hf_test(rule_states crash 180 rule_states --all 1 --random 0)
 foreach(mutant early nosync nometasync)
     hf_test(rule_states_notices_${mutant} crash 120
         rule_states --rule plain --mutant ${mutant} --seeds 6 --all 3 --random 2)
