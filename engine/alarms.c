@@ -325,8 +325,11 @@ void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine)
     forget_words(a, shard->folded_batch);
     if (mine < folded) {
         note_lost(shard, unseen, folded);
-        a->used = a->far = true;
+        a->used = a->far = a->overtaken = true;
+    }
+    if (a->overtaken) { /* of some the fold's own end may tell only later */
         settle_staged(shard);
+        a->overtaken = a->unread != 0;
     }
     a->look_ns = 0;
     pthread_mutex_unlock(&a->lock);

@@ -99,6 +99,7 @@ typedef struct hf_alarms {
     uint32_t        forced_count, forced_room;
     struct hf_reworded *words;   /* delayed letters that were edited, till that is folded */
     bool            used;        /* there is, or was, something */
+    bool            overtaken;   /* by the fold, and words staged before may be unread for ever */
     bool            cooling;     /* some words that were folded were not looked at: those from
                                     below on */
     bool            far;         /* the table may hold rows beyond reach */

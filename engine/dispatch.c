@@ -236,7 +236,9 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
         hf_limit_ended_here(shard, actor->kind, err ? HF_SAYS_NOTHING : says);
     bool tight = atomic_load_explicit(&engine->tight, memory_order_relaxed);
     if (!err && batch == shard->batch
-        && (batch->turns >= engine->batch_turns || hf_batch_facts(batch)->len >= engine->batch_bytes
+        && (shard->reads_on /* what is to be read must be on its way */
+            || batch->turns >= engine->batch_turns
+            || hf_batch_facts(batch)->len >= engine->batch_bytes
             || batch->segments[shard->index].len >= engine->batch_bytes /* alarms, too */
             || batch->sends >= (tight ? 1 : engine->batch_turns / 8)))
         hf_shard_submit(shard);

@@ -17,6 +17,8 @@
 
 /* ---- What other threads left for us */
 
+enum { READY_MOST = 256 }; /* actors with work in line: the scan looks for no more */
+
 static void run_errands(hf_shard *shard, hf_errand *list)
 {
     while (list) {
@@ -54,7 +56,8 @@ static bool collect_mail(hf_shard *shard)
 
 static bool has_work(const hf_shard *shard)
 {
-    if ((shard->ready.count && !shard->reads_on) || shard->scanning
+    bool scans = shard->scanning && (!shard->reads_on || shard->ready.count < READY_MOST);
+    if ((shard->ready.count && !shard->reads_on) || scans
         || (shard->alarms->busy && !shard->alarms->held))
         return true;
     return !shard->at_done || atomic_load_explicit(&shard->at->next, memory_order_acquire) != NULL;
@@ -111,7 +114,7 @@ static int one_round(hf_shard *shard)
         hf_limits_wake(shard);
     if (!err && shard->ready.count && !shard->reads_on)
         err = hf_dispatch_line(shard);
-    if (!err && shard->scanning && shard->ready.count < 256 && hf_shard_may_take(shard))
+    if (!err && shard->scanning && shard->ready.count < READY_MOST && hf_shard_may_take(shard))
         hf_paging_scan(shard);
     if (!err)
         err = hf_pull(shard);

@@ -212,6 +212,7 @@ static int walk_index(due_page *p, uint64_t half)
         if ((err = take_row(p, key, value, &one)))
             break;
         if (p->count == p->limit && is_above(&one, &p->heap[0])) {
+            p->dropped = true;
             err = HF_ENOTFOUND; /* all that follows is later */
             break;
         }

@@ -27,6 +27,7 @@ enum {
     BIG_VALUE = 1, SUB_TREE = 2,
     DEPTH_MAX = 32,
     KEY_MAX   = 511,
+    VALUE_MOST = 64 << 20, /* no turn brings a quarter of that */
 };
 #define MAGIC UINT32_C(0xbeefc0de)
 
@@ -292,6 +293,8 @@ static const char *load_large(hf_pages *p, uint64_t first, size_t len)
         return "a large value is not where it should be";
     if (len > p->value_room) {
         uint8_t *value = hf_mem_grow(p->value, len);
+        if (!value && len > VALUE_MOST)
+            return "a large value is larger than any";
         if (!value) {
             p->err = hf_error(HF_ENOMEM, "a value of %zu bytes", len);
             return "there is no memory for a large value";
