@@ -170,29 +170,44 @@ int hf_alarms_pull(hf_shard *shard, const uint8_t *entry, uint64_t position)
 
 /* ---- Words on their way */
 
-int hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch)
+/* The next alarm that the turn said something of, as a key; false: no more. */
+static bool next_word(const hf_shard *shard, const hf_turn *turn, uint32_t *at, hf_key *key)
 {
-    hf_alarms *a = shard->alarms;
     const hf_segment *s = &turn->batch->segments[shard->index];
-    int err = HF_OK;
-    pthread_mutex_lock(&a->lock);
-    for (uint32_t at = turn->marks[shard->index].len; !err && at < s->len;) {
+    while (*at < s->len) {
         hf_entry e;
-        hf_key key;
-        at += (uint32_t)hf_entry_decode(s->data + at, s->len - at, &e);
+        *at += (uint32_t)hf_entry_decode(s->data + *at, s->len - *at, &e);
         if (e.op != HF_OP_ALARM && e.op != HF_OP_CANCEL)
             continue;
-        hf_due_key(&key, &e);
-        hf_alarm *one = hf_alarm_set_find(a, hf_key_bytes(&key));
-        if (!one)
-            one = hf_alarm_set_add(a, &key, false);
-        if (one)
-            note_staged(shard, one, batch);
-        else
-            err = hf_error(HF_ENOMEM, "alarms");
+        hf_due_key(key, &e);
+        return true;
     }
+    return false;
+}
+
+int hf_alarms_ready(hf_shard *shard, const hf_turn *turn)
+{
+    hf_alarms *a = shard->alarms;
+    uint32_t at = turn->marks[shard->index].len;
+    hf_key key;
+    int err = HF_OK;
+    pthread_mutex_lock(&a->lock);
+    while (!err && next_word(shard, turn, &at, &key))
+        if (!hf_alarm_set_find(a, hf_key_bytes(&key)) && !hf_alarm_set_add(a, &key, false))
+            err = hf_error(HF_ENOMEM, "alarms");
     pthread_mutex_unlock(&a->lock);
     return err;
+}
+
+void hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch)
+{
+    hf_alarms *a = shard->alarms;
+    uint32_t at = turn->marks[shard->index].len;
+    hf_key key;
+    pthread_mutex_lock(&a->lock);
+    while (next_word(shard, turn, &at, &key))
+        note_staged(shard, hf_alarm_set_find(a, hf_key_bytes(&key)), batch);
+    pthread_mutex_unlock(&a->lock);
 }
 
 /* ---- How many are set */

@@ -158,8 +158,10 @@ int  hf_alarms_make(hf_shard *shard);   /* and what an earlier run left in the l
 void hf_alarms_done(hf_shard *shard);
 /* An entry of the shard's run that is no message: is it a word about one? */
 int  hf_alarms_pull(hf_shard *shard, const uint8_t *entry, uint64_t position);
-/* What the turn staged counts from now on: what went off before is void. */
-int  hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch);
+/* What the turn staged counts from now on: what went off before is void. After `ready`,
+ * which may find no memory; then nothing has changed. */
+int  hf_alarms_ready(hf_shard *shard, const hf_turn *turn);
+void hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch);
 /* The fold got this far, the shard had read up to `mine`. */
 void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine);
 /* While `cooling`: goes on with that. At its end nothing points into what was folded. */

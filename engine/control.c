@@ -569,20 +569,19 @@ void hf_control_close(hf_control *c)
     if (!c)
         return;
     end_workers(c);
-    if (c->fd >= 0) {
+    if (c->fd >= 0)
         (void)unlinkat(c->directory, "control.sock", 0);
-        if (c->handles > 1)
-            (void)uv_poll_stop(&c->listener);
-        (void)close(c->fd);
-    }
     uint32_t handles = c->handles - c->count;
     while (c->peers)
         hang_up(c->peers);
-    /* The last of them frees c. */
-    if (!handles)
-        free_control(c);
     if (handles > 1)
         uv_close((uv_handle_t *)&c->listener, on_handle_closed);
+    /* Not before: until then the loop may name it, and a closed one's number is anybody's. */
+    if (c->fd >= 0)
+        (void)close(c->fd);
+    /* The last of them frees c. */
     if (handles)
         uv_close((uv_handle_t *)&c->back, on_handle_closed);
+    else
+        free_control(c);
 }

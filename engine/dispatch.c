@@ -122,11 +122,13 @@ static int keep_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, const hf_l
     else
         err = hf_outcome_ack(batch, turn->e);
     if (!err && turn->alarms)
-        err = hf_alarms_staged(shard, turn, batch->sequence);
+        err = hf_alarms_ready(shard, turn);
     if (!err)
         err = take_state(shard, turn, actor);
     if (err)
         return err;
+    if (turn->alarms)
+        hf_alarms_staged(shard, turn, batch->sequence);
     if (turn->rows)
         hf_rows_keep(shard, actor, turn->rows, batch->sequence);
     batch->turns++;
@@ -148,7 +150,7 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
         return err;
     err = hf_outcome_failed(turn, p, &due_ms);
     if (!err && turn->alarms)
-        err = hf_alarms_staged(shard, turn, turn->batch->sequence);
+        err = hf_alarms_ready(shard, turn);
     if (!err)
         err = take_state(shard, turn, actor); /* the failed hook's */
     if (err) {
@@ -156,6 +158,8 @@ static int leave_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, hf_parcel
             hf_dispatch_parcel_drop(shard, p);
         return err;
     }
+    if (turn->alarms)
+        hf_alarms_staged(shard, turn, turn->batch->sequence);
     actor->batch = turn->batch->sequence;
     if (turn->rows)
         hf_rows_keep(shard, actor, turn->rows, actor->batch);

@@ -65,8 +65,8 @@ static bool has_work(const hf_shard *shard)
 
 static bool is_quiet(const hf_shard *shard)
 {
-    return !has_work(shard) && !shard->alarms->busy && !shard->uncommitted && !shard->batch
-           && !shard->runs_outside && !hf_pauses_rests(shard);
+    return !has_work(shard) && !shard->reads_on && !shard->alarms->busy && !shard->uncommitted
+           && !shard->batch && !shard->runs_outside && !hf_pauses_rests(shard);
 }
 
 static void rest_a_while(hf_shard *shard, uint32_t bell, bool failed)

@@ -174,7 +174,6 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 {
     unsigned flags = MDB_NOTLS | (e->writable ? 0 : MDB_RDONLY)
                      | (options->lmdb_unsafe & (MDB_NOSYNC | MDB_NOMETASYNC));
-    MDB_envinfo info;
     MDB_stat stat;
     int rc = mdb_env_create(&e->mdb);
     if (rc)
@@ -189,7 +188,6 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
         return map_failed(e, options, rc);
     (void)mdb_env_stat(e->mdb, &stat);
     e->page_size = stat.ms_psize;
-    (void)mdb_env_info(e->mdb, &info);
     e->lmdb = mdb_version(NULL, NULL, NULL);
     return HF_OK;
 }
@@ -493,7 +491,7 @@ int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes)
 
 int hf_txn_tree(const hf_txn *txn, hf_table table, hf_tree *tree)
 {
-    MDB_val v, k = { strlen(table_names[table]), (void *)(uintptr_t)table_names[table] };
+    MDB_val v = { 0 }, k = { strlen(table_names[table]), (void *)(uintptr_t)table_names[table] };
     const hf_env *e = txn->env;
     HF_ASSERT(!txn->write);
     int rc = mdb_get(txn->mdb, MAIN_TABLE, &k, &v);

@@ -10,7 +10,8 @@
  * ratio; the middle one counts, with the bounds that the true one lies between with 95 %
  * (a sign test). Fails when the middle one is above PERCENT: of history the ratio of CPU time
  * a turn; of `top`, which looks so often a second whatever the engine does, the CPU time it
- * costs as a share of all the machine has, which is what an engine at full speed lacks. */
+ * costs as a share of all the machine has, which is what an engine at full speed lacks, and
+ * the turns a second that are lost. */
 #include "engine/holdfast.h"
 
 #include <errno.h>
@@ -285,10 +286,11 @@ static int run(trial *t, const char *name, double most)
            middle(base_cpu, t->pairs), middle(base_pace, t->pairs) / 1e6);
     double is_cpu = tell("CPU time a turn", cpu, t->pairs);
     double is_share = tell("of the machine's CPU time", share, t->pairs);
-    (void)tell("turns a second", pace, t->pairs);
-    if ((t->tool ? is_share : is_cpu) <= 1 + most / 100)
+    double is_pace = tell("turns a second", pace, t->pairs);
+    most /= 100;
+    if (t->tool ? is_share <= 1 + most && is_pace >= 1 - most : is_cpu <= 1 + most)
         return 0;
-    fprintf(stderr, "cost_slices: %s costs more than %g %%\n", name, most);
+    fprintf(stderr, "cost_slices: %s costs more than %g %%\n", name, most * 100);
     return 1;
 }
 
