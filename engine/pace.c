@@ -60,7 +60,7 @@ uint64_t hf_pace_bytes(hf_engine *engine)
     if (stats.weight > stats.limit)
         return 0;
     if (lag < window / 8)
-        return stats.folding ? group_most(j) / 4 : group_most(j);
+        return stats.folding ? group_most(j) / 2 : group_most(j);
     if (lag < window / 4)
         return since > PACE_NS / 4 ? group_most(j) / 2 : 0;
     return since > PACE_NS ? group_most(j) / 2 : 0;
