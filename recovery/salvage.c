@@ -112,11 +112,13 @@ static int read_marker(hf_salvaging *s, const char *path, uint8_t uuid[16])
     int err = hf_marker_read(path, &marker);
     if (err == HF_EVERSION)
         return err;
-    if (err)
+    if (err) {
         hf_checkup_found(&s->checkup, &f, "%s",
                          err == HF_ENOTFOUND ? "it is missing" : hf_error_detail());
-    else
+    } else {
         memcpy(uuid, marker.uuid, 16);
+        s->seed = marker.seed;
+    }
     if (s->checkup.err)
         return s->checkup.err;
     err = err ? HF_ENOTFOUND : HF_OK;

@@ -60,6 +60,7 @@ typedef struct hf_salvaging {
     hf_checkup  quiet;      /* says only that */
     hf_pages   *pages;
     hf_rebuild *rebuild;
+    uint64_t    seed;       /* that the marker says; 0: it doesn't */
     bool        rootless;   /* every page is a stray: all of it may be out of date */
     bool        older;      /* it may not be the newest commit that is read */
     bool        doubt;      /* nor one near it: what waits there may long have ended */

@@ -1,9 +1,10 @@
 /* salvage_seed.c - the seed of address hashes, when no row says it any more.
  *
- * Rows and entries of actors hold the whole address and its hash. Happy path: from a short
- * address the seed is worked out, and those of all other sound rows must agree; one that
- * does not is the end of that guess. Any page counts, also those of no tree: the seed never
- * changes. Without a short address nothing is found. One thread. */
+ * The marker says it. Rows and entries of actors hold the whole address and its hash: those
+ * that are sound must agree; one that does not is the end of that guess, since the marker may
+ * be another store's. Then, or without a marker, it is worked out from a short address, and
+ * the others must agree with that. Any page counts, also those of no tree: the seed never
+ * changes. Without a marker and a short address nothing is found. One thread. */
 #include "recovery/salvage.h"
 
 #include "storage/error.h"
@@ -67,7 +68,7 @@ static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
 
 int hf_salvage_seek_seed(hf_salvaging *s, uint64_t *seed)
 {
-    seeking k = { 0 };
+    seeking k = { .seed = s->seed, .agreed = s->seed != 0 };
     hf_finding f = { .name = "seed lost", .table = hf_table_name(HF_IN_META) };
     hf_pages_forget(s->pages); /* look into all of them */
     int err = hf_pages_orphans(s->pages, see_row, &k);
@@ -76,10 +77,12 @@ int hf_salvage_seek_seed(hf_salvaging *s, uint64_t *seed)
         return err;
     if (!k.agreed)
         return hf_error(HF_ECORRUPT,
-                        "%s: the seed of its address hashes is lost, and no address is "
-                        "short enough to work it out, so nothing can be put in its place",
-                        s->checkup.path);
+                        "%s: the seed of its address hashes is lost, also with the marker, and no "
+                        "address is short enough to work it out, so nothing can be put in its "
+                        "place", s->checkup.path);
     *seed = k.seed;
-    hf_checkup_found(&s->checkup, &f, "it was worked out from the hashes of addresses");
+    hf_checkup_found(&s->checkup, &f, k.seed == s->seed
+                                          ? "the marker has it"
+                                          : "it was worked out from the hashes of addresses");
     return s->checkup.err;
 }

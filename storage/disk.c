@@ -99,7 +99,7 @@ static int env_open(hf_env *e, const hf_disk_options *options)
         err = hf_txn_read(&disk, &txn);
     if (err)
         return err;
-    err = hf_schema_check(txn, e->path, e->marker.uuid);
+    err = hf_schema_check(txn, e->path, &e->marker);
     hf_txn_abort(txn);
     return err;
 }
@@ -146,6 +146,8 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
         err = watch_open(e, nest->path);
     if (!err)
         err = f->fill(f->user, &disk);
+    if (!err)
+        err = hf_schema_seed(&disk, &marker.seed);
     HF_TESTPOINT("store.create.data");
     hf_env_close(e);
     if (!err)

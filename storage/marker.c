@@ -1,12 +1,13 @@
-/* marker.c - the marker file of a store: four lines of text.
+/* marker.c - the marker file of a store: five lines of text.
  *
  *     holdfast store
  *     format 1
  *     uuid 0123456789abcdef0123456789abcdef
+ *     seed 0123456789abcdef
  *     check 0123456789abcdef
  *
- * `check` is XXH3-64 of the three lines above it. It is written once, while the
- * store is created, and never changed. The format line is read before the sum is
+ * `check` is XXH3-64 of the lines above it; a marker without a seed is one, too. It is written
+ * once, while the store is created, and never changed. The format line is read before the sum is
  * tested, so that a store of a later format is named as such whatever else its
  * marker has become.
  *
@@ -40,6 +41,8 @@ static size_t marker_text(char *text, size_t size, const hf_marker *marker)
     for (size_t i = 0; i < sizeof marker->uuid; i++)
         len += snprintf(text + len, size - (size_t)len, "%02x", marker->uuid[i]);
     len += snprintf(text + len, size - (size_t)len, "\n");
+    if (marker->seed)
+        len += snprintf(text + len, size - (size_t)len, "seed %016" PRIx64 "\n", marker->seed);
     return (size_t)len;
 }
 
@@ -102,6 +105,9 @@ static int marker_parse(const char *directory, const char *text, size_t len, hf_
             goto damaged;
         marker->uuid[i] = (uint8_t)byte;
     }
+    const char *seed = strstr(hex, "\nseed ");
+    if (!seed || sscanf(seed, "\nseed %16" SCNx64, &marker->seed) != 1)
+        marker->seed = 0;
     /* Exactly what we would have written, sum included. */
     size_t want = marker_sum(again, sizeof again, marker_text(again, sizeof again, marker));
     if (want == len && memcmp(again, text, len) == 0)

@@ -1,5 +1,6 @@
 /* marker.h - `holdfast.id`: says that a directory is a store of ours, which one,
- * and in which format. Its absence makes a directory foreign; its presence
+ * in which format, and how its addresses are hashed, without which nothing of damaged
+ * data could be told to be whole. Its absence makes a directory foreign; its presence
  * without data means loss, never a fresh start. */
 #ifndef STORAGE_MARKER_H
 #define STORAGE_MARKER_H
@@ -13,6 +14,7 @@
 typedef struct hf_marker {
     uint32_t format;
     uint8_t  uuid[16];
+    uint64_t seed; /* of address hashes, which the data says, too; 0: the marker does not */
 } hf_marker;
 
 /* Make a new marker in `directory` and sync it (not the directory). */

@@ -5,7 +5,6 @@
 #include "storage/schema.h"
 
 #include "storage/error.h"
-#include "storage/marker.h"
 #include "storage/random.h"
 #include "storage/row.h"
 
@@ -25,11 +24,22 @@ int hf_schema_write(hf_txn *txn, const uint8_t *uuid)
     return err;
 }
 
-int hf_schema_check(hf_txn *txn, const char *directory, const uint8_t *uuid)
+int hf_schema_seed(hf_disk *disk, uint64_t *seed)
+{
+    hf_txn *txn;
+    int err = hf_txn_read(disk, &txn);
+    if (err)
+        return err;
+    err = hf_meta_get(txn, "seed", 0, seed);
+    hf_txn_abort(txn);
+    return err;
+}
+
+int hf_schema_check(hf_txn *txn, const char *directory, const hf_marker *marker)
 {
     hf_key key;
     hf_bytes found;
-    uint64_t format;
+    uint64_t format, seed;
 
     int err = hf_meta_get(txn, "format", 0, &format);
     if (!err)
@@ -43,7 +53,11 @@ int hf_schema_check(hf_txn *txn, const char *directory, const uint8_t *uuid)
     if (err || !format || found.len != 16)
         return hf_error(HF_ECORRUPT, "store %s lacks its first rows; see holdfast salvage",
                         directory);
-    if (memcmp(found.data, uuid, 16))
+    if (memcmp(found.data, marker->uuid, 16))
         return hf_error(HF_ECORRUPT, "%s: marker and data are of two different stores", directory);
-    return HF_OK;
+    err = marker->seed ? hf_meta_get(txn, "seed", 0, &seed) : HF_OK;
+    if (!err && marker->seed && seed != marker->seed)
+        return hf_error(HF_ECORRUPT, "store %s lost the seed of its address hashes; see holdfast "
+                                     "salvage", directory);
+    return err;
 }

@@ -1,4 +1,5 @@
 /* test_salvage.c - a damaged record in the window, and what refuses a salvage. */
+#include "tests/support/core.h"
 #include "tests/support/ring.h"
 
 #include "recovery/holdfast_recovery.h"
@@ -34,16 +35,21 @@ static const char *at(const char *name)
 }
 
 /* EACH commits of a message that is too large to share a page, none of them handled. */
-static void fill(const char *name)
+static void fill_for(const char *name, const char *to)
 {
     static char body[3000];
     hf_engine *engine = ring_open(name, types);
     ring_ok(hf_pause(engine, "work", NULL, NULL));
     for (int i = 0; i < EACH; i++) {
         memset(body, 'a' + i % 26, sizeof body);
-        ring_ok(hf_tell(engine, "work/1", "go", hf_view(body, sizeof body)));
+        ring_ok(hf_tell(engine, to, "go", hf_view(body, sizeof body)));
     }
     ring_ok(hf_close(engine, 10000));
+}
+
+static void fill(const char *name)
+{
+    fill_for(name, "work/1");
 }
 
 /* One bit of a body that was told once. */
@@ -190,29 +196,56 @@ static void lose_seed(const char *name)
     (void)close(fd);
 }
 
+static const char *seed_from;
+static bool        from_there;
+
 static int note_seed(void *user, hf_bytes row)
 {
-    *(bool *)user |= memmem(row.data, row.len, "seed lost", 9) != NULL;
+    (void)user;
+    from_there |= memmem(row.data, row.len, "seed lost", 9)
+                  && memmem(row.data, row.len, seed_from, strlen(seed_from));
     return HF_OK;
 }
 
-static void test_seed(void **state)
+/* All of it goes on behind a salvage that knows the seed from there. */
+static void seed_comes(const char *name, const char *from)
 {
-    bool said = false;
+    char again[32];
     told t = { 0 };
-    (void)state;
-    fill("seed");
-    lose_seed("seed");
-    ring_ok(hf_salvage(at("seed"), at("again"), note_seed, &said));
-    assert_true(said);
-    ring_ok(hf_verify(at("again"), note, &t));
+    (void)snprintf(again, sizeof again, "%s-again", name);
+    lose_seed(name);
+    seed_from = from;
+    from_there = false;
+    ring_ok(hf_salvage(at(name), at(again), note_seed, NULL));
+    assert_true(from_there);
+    ring_ok(hf_verify(at(again), note, &t));
     atomic_store(&handled, 0);
-    hf_engine *engine = ring_open("again", types);
+    hf_engine *engine = ring_open(again, types);
     (void)hf_resume(engine, "*");
     (void)hf_resume(engine, "work");
     ring_ok(hf_drain(engine, 10000));
     assert_int_equal(atomic_load(&handled), EACH);
     ring_ok(hf_close(engine, 10000));
+}
+
+static void test_seed(void **state)
+{
+    static const char far[] = "work/whose name is not short";
+    (void)state;
+    fill_for("seed", far);
+    seed_comes("seed", "the marker has it");
+    fill("seed-short");
+    core_mark_seed(at("seed-short"), 0);
+    seed_comes("seed-short", "it was worked out");
+    fill("seed-other");
+    core_mark_seed(at("seed-other"), 4711);
+    seed_comes("seed-other", "it was worked out");
+    fill_for("seed-none", far);
+    core_mark_seed(at("seed-none"), 4711);
+    lose_seed("seed-none");
+    assert_int_equal(hf_salvage(at("seed-none"), at("none"), NULL, NULL), HF_ECORRUPT);
+    assert_non_null(strstr(hf_detail(), "seed of its address hashes is lost"));
+    assert_int_not_equal(access(at("none"), F_OK), 0);
 }
 
 static void test_refused(void **state)

@@ -3,6 +3,7 @@
 
 #include "recovery/replay.h"
 #include "storage/error.h"
+#include "storage/marker.h"
 
 #include <ftw.h>
 #include <limits.h>
@@ -96,6 +97,20 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 void core_remove(const char *directory)
 {
     (void)nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+void core_mark_seed(const char *store, uint64_t seed)
+{
+    hf_marker marker;
+    char file[PATH_MAX];
+    CORE_OK(hf_marker_read(store, &marker));
+    if (!marker.seed || marker.seed == seed)
+        core_fail("the marker of %s says no other seed", store);
+    marker.seed = seed;
+    (void)snprintf(file, sizeof file, "%s/" HF_MARKER_FILE, store);
+    if (unlink(file))
+        core_fail("cannot remove %s", file);
+    CORE_OK(hf_marker_write(store, &marker));
 }
 
 const char *core_directory(const char *name, bool fast)

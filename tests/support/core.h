@@ -39,6 +39,9 @@ void     core_done(core *core, uint64_t first, uint32_t count);
 const char *core_directory(const char *name, bool fast);
 void        core_remove(const char *directory);
 
+/* The store's marker says another seed of address hashes; 0: none. */
+void core_mark_seed(const char *store, uint64_t seed);
+
 /* A hook for hf_mem_hook: of the allocations the one fails that *left, an int, counts down to. */
 int core_fails_at(void *left, size_t size);
 

@@ -448,6 +448,10 @@ static void test_first_rows(void **state)
     refused("rows5", HF_ECORRUPT, "lacks its first rows");
     reset("rows6", "uuid", "0123456789abcdef", 16);
     refused("rows6", HF_ECORRUPT, "of two different stores");
+    reset("rows7", "seed", number, 8);
+    refused("rows7", HF_ECORRUPT, "lost the seed");
+    reset("rows8", "seed", NULL, 0); /* else every actor would seem to be new */
+    refused("rows8", HF_ECORRUPT, "lost the seed");
 }
 
 /* ---- Errors of LMDB that come with opening */

@@ -134,6 +134,7 @@ static void fix_seed(const char *path)
     CORE_OK(hf_meta_put(txn, "seed", SEED));
     CORE_OK(hf_txn_commit(txn));
     hf_disk_close(disk);
+    core_mark_seed(path, SEED);
 }
 
 static void add(hf_segment *segment, const core *c, hf_entry e)
@@ -329,7 +330,7 @@ static void test_store(void **state)
 static void test_marker(void **state)
 {
     (void)state;
-    hf_marker marker = { .format = HF_FORMAT };
+    hf_marker marker = { .format = HF_FORMAT, .seed = SEED };
     const char *path = core_directory("format-marker", true);
     char file[4096];
     uint8_t is[BLOCK_MAX], said[BLOCK_MAX];

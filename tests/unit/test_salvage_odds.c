@@ -261,6 +261,7 @@ static void test_seed(void **state)
     uint64_t seed = hurt_number("store", "seed");
     hf_key key;
     hf_key_text(&key, "seed");
+    core_mark_seed(hurt_path("store"), 0);
     hurt_put("store", HF_IN_META, &key, "1234567", 7); /* no number */
     hurt_put("store", HF_IN_META, &key, "7654321", 7); /* and the one before, too */
     salvage(rows);

@@ -476,9 +476,8 @@ void damage_salvage(const char *path, sort what, const original *o, harm how)
     forget(to);
     int err = hf_salvage(path, to, note_report, &told);
     if (err) {
-        bool seed = strstr(hf_detail(), "seed") != NULL;
         bool clean = err == HF_ECORRUPT || err == HF_EVERSION;
-        note(clean && (seed || j.broken == j.live || how == TRUNCATED) ? REFUSED : BAD,
+        note(clean && (j.broken == j.live || how == TRUNCATED) ? REFUSED : BAD,
              "hf_salvage: %s (%s)", hf_strerror(err), hf_detail());
         forget(to);
         return;
