@@ -120,6 +120,18 @@ static void note_read(hf_shard *shard, hf_alarm *one)
     shard->reads_on = shard->reads_on && a->unread > a->unread_most / 2;
 }
 
+/* Has the shard come past all that is in this batch? What it did not read of that the fold has
+ * taken before, and nobody will. */
+static bool is_passed(const hf_shard *shard, uint64_t batch)
+{
+    const hf_record *r = shard->at;
+    if (batch <= shard->folded_batch)
+        return true;
+    if (shard->at_done && !atomic_load_explicit(&r->next, memory_order_acquire))
+        return batch <= shard->committed;
+    return hf_outbox_end(shard, batch) <= r->base + (shard->at_done ? r->count : shard->at_index);
+}
+
 /* The alarm a word is about, as if it had no time; new if need be. NULL: out of memory. */
 static hf_alarm *take_up(hf_shard *shard, const hf_key *key, bool letter)
 {
@@ -287,12 +299,23 @@ static void settle_staged(hf_shard *shard)
     for (uint32_t i = 0; a->names && i <= a->mask; i++)
         for (hf_alarm *one = a->names[i], *next; one; one = next) {
             next = one->next_name;
-            if (!one->staged || one->staged > shard->folded_batch)
+            if (!one->staged || !is_passed(shard, one->staged))
                 continue;
             note_read(shard, one);
             if (one->now == HF_ALARM_NONE)
                 hf_alarm_set_remove(a, one);
         }
+}
+
+void hf_alarms_settle(hf_shard *shard)
+{
+    hf_alarms *a = shard->alarms;
+    if (!a->overtaken || !shard->at_done
+        || atomic_load_explicit(&shard->at->next, memory_order_acquire))
+        return;
+    pthread_mutex_lock(&a->lock);
+    settle_staged(shard);
+    pthread_mutex_unlock(&a->lock);
 }
 
 /* The rows of what went off are gone. */
@@ -425,8 +448,9 @@ int hf_alarms_count(hf_shard *shard, const hf_entry *m, bool *counts)
     hf_key key;
     hf_due_key(&key, m);
     const hf_alarm *one = hf_alarm_set_find(a, hf_key_bytes(&key));
-    if (one && (one->staged || one->entry)) { /* the window's last word */
-        *counts = !one->staged && one->generation == m->generation;
+    bool staged = one && one->staged && !is_passed(shard, one->staged);
+    if (staged || (one && one->entry)) { /* the window's last word */
+        *counts = !staged && one->generation == m->generation;
         return HF_OK;
     }
     return row_counts(shard, m, &key, counts);

@@ -166,6 +166,8 @@ void hf_alarms_staged(hf_shard *shard, const hf_turn *turn, uint64_t batch);
 void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine);
 /* While `cooling`: goes on with that. At its end nothing points into what was folded. */
 void hf_alarms_cool(hf_shard *shard);
+/* With nothing left to read: what is unread still was folded before, and is not waited for. */
+void hf_alarms_settle(hf_shard *shard);
 /* Has the shard read what a turn on a pool said of the actor's alarms? */
 bool hf_alarms_know(const hf_shard *shard, hf_mailbox *box);
 /* Does this message of an alarm still count? It may have been cancelled, or set again. */

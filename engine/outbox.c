@@ -78,6 +78,21 @@ static void add_mile(hf_shard *shard, uint64_t batch, uint64_t end)
     shard->miles[at] = (hf_mile){ batch, end };
 }
 
+uint64_t hf_outbox_end(const hf_shard *shard, uint64_t batch)
+{
+    uint32_t low = 0, high = shard->mile_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (shard->miles[(shard->mile_first + mid) & (shard->mile_slots - 1)].batch < batch)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == shard->mile_count)
+        return UINT64_MAX;
+    return shard->miles[(shard->mile_first + low) & (shard->mile_slots - 1)].end;
+}
+
 void hf_outbox_settled(hf_shard *shard, hf_batch *list)
 {
     while (list) {

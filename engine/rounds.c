@@ -118,6 +118,8 @@ static int one_round(hf_shard *shard)
         hf_paging_scan(shard);
     if (!err)
         err = hf_pull(shard);
+    if (shard->reads_on)
+        hf_alarms_settle(shard);
     return err;
 }
 

@@ -157,6 +157,8 @@ void  hf_timers_wake(hf_shard *shard);
 hf_batch *hf_shard_batch(hf_shard *shard);
 void      hf_shard_submit(hf_shard *shard);
 void      hf_outbox_settled(hf_shard *shard, hf_batch *list);
+/* Below which position the batch lies, of those that are not folded. UINT64_MAX: unknown. */
+uint64_t  hf_outbox_end(const hf_shard *shard, uint64_t batch);
 
 /* resident.c: actors in and out of memory */
 int  hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_t len,
