@@ -256,6 +256,7 @@ void hf_alarm_set_list(hf_alarms *a, hf_alarm *one)
     a->unsure = a->unsure ? a->unsure : one;
     one->listed = true;
     atomic_fetch_add_explicit(&a->burden, weight_of(one), memory_order_relaxed);
+    atomic_store_explicit(&a->newest, one->position + 1, memory_order_relaxed);
 }
 
 void hf_alarm_set_unlist(hf_alarms *a, hf_alarm *one)

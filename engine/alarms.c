@@ -401,10 +401,12 @@ void hf_alarms_cool(hf_shard *shard)
 uint64_t hf_alarms_burden(const hf_engine *engine)
 {
     uint64_t bytes = 0, few = engine->options.window / BURDEN_SHARE;
+    uint64_t folded = hf_log_folded(engine->log);
     few = few < BURDEN_MIN ? BURDEN_MIN : few;
     for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {
         const hf_alarms *a = engine->shards[i].alarms;
-        bytes += a ? atomic_load_explicit(&a->burden, memory_order_relaxed) : 0;
+        if (a && atomic_load_explicit(&a->newest, memory_order_relaxed) > folded)
+            bytes += atomic_load_explicit(&a->burden, memory_order_relaxed);
     }
     return bytes > few ? bytes - few : 0;
 }

@@ -86,6 +86,7 @@ typedef struct hf_alarms {
     hf_alarm       *unsure;      /* of this one and those behind it nobody has looked whether
                                     the table has a row of the last setting */
     _Atomic uint64_t burden;     /* bytes that these take, about */
+    _Atomic uint64_t newest;     /* all of them lie below */
     uint32_t        unread;      /* alarms of which a word is staged, or in the log ahead */
     uint32_t        unread_most; /* a shard with more runs nothing: it reads on */
     uint64_t        below;       /* rows of smaller generations are the sweep's */
@@ -186,7 +187,8 @@ int  hf_alarms_fire(hf_shard *shard);   /* what is due, some of it */
 bool hf_alarms_learn(hf_shard *shard);
 /* Of all shards, with what the index has: about, since the fold goes on meanwhile. */
 uint64_t hf_alarms_tally(hf_engine *engine);
-/* Bytes that the words of the window take in memory, all shards'; few are not worth a fold. */
+/* Bytes that the words of the window take in memory, all shards'; few are not worth a fold. Those
+ * that are folded, of a shard that stands in a turn, can't be helped. */
 uint64_t hf_alarms_burden(const hf_engine *engine);
 /* When something is due, by the monotonic clock; 0: now, UINT64_MAX: never. */
 uint64_t hf_alarms_next(const hf_shard *shard);

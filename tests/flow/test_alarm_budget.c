@@ -12,6 +12,7 @@ enum {
     ALARMS = 60000, /* all of them take 40 MB as words of the window */
     SLOP   = 1 << 20,
     WAITING = 8000, EACH = 6, /* actors, and what each sets */
+    CROWD = 40000,  /* alarms of one turn */
 };
 
 static atomic_int turns;
@@ -159,12 +160,65 @@ static void test_backlog(void **state)
     }
 }
 
+static atomic_int standing, opened, others;
+
+static int set_or_stand(hf_turn *turn, const hf_message *msg)
+{
+    if (strcmp(msg->kind, "set") == 0)
+        for (uint32_t i = 0; i < CROWD; i++) {
+            char name[16];
+            (void)snprintf(name, sizeof name, "%u", i);
+            hf_set_alarm(turn, name, 3600000, hf_str(""));
+        }
+    else if (strcmp(msg->kind, "stand") == 0)
+        for (atomic_store(&standing, 1); !atomic_load(&opened);)
+            usleep(200);
+    else
+        atomic_fetch_add(&others, 1);
+    return HF_OK;
+}
+
+/* A shard stands in a turn and can't let go of what was folded: the other one works on. */
+static void test_one_stands(void **state)
+{
+    static const hf_type two[] = { { .name = "a", .handle = set_or_stand }, { 0 } };
+    char to[2][16] = { "", "" };
+    hf_engine *engine;
+    (void)state;
+    ring_ok(hf_open(&engine, ring_path("stands"), HF_OPTIONS(.types = two, .shards = 2,
+                                                             .window = WINDOW)));
+    for (int i = 0; i < 100; i++) {
+        char a[16];
+        (void)snprintf(a, sizeof a, "a/%d", i);
+        memcpy(to[hf_address_shard(hf_address_hash(engine->seed, a, strlen(a)), 2)], a, sizeof a);
+    }
+    hf_letter letters[2] = { { .size = sizeof(hf_letter), .to = to[0], .kind = "set" },
+                             { .size = sizeof(hf_letter), .to = to[0], .kind = "stand" } };
+    ring_ok(hf_mail(engine, letters, 2, NULL));
+    ring_until(&standing, 1);
+    ring_ok(hf_post(engine, HF_LETTER(.to = to[1], .kind = "k"), 1, NULL, NULL));
+    for (int i = 0; i < 5000 && hf_log_folded(engine->log) < CROWD; i++)
+        usleep(1000);
+    assert_true(hf_log_folded(engine->log) >= CROWD); /* or this shows nothing */
+    assert_true(atomic_load(&engine->shards[0].alarms->burden) > WINDOW * 3);
+    for (int i = 0; i < 100; i++)
+        ring_ok(hf_post(engine, HF_LETTER(.to = to[1], .kind = "k"), 1, NULL, NULL));
+    for (int i = 0; i < 5000 && atomic_load(&others) < 101; i++)
+        usleep(1000);
+    int came = atomic_load(&others);
+    atomic_store(&opened, 1);
+    assert_int_equal(came, 101);
+    ring_ok(hf_drain(engine, 20000));
+    ring_ok(hf_close(engine, 10000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_words),
         cmocka_unit_test(test_small_batches),
         cmocka_unit_test(test_backlog),
+        cmocka_unit_test(test_one_stands),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
