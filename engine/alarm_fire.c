@@ -136,6 +136,21 @@ static int compare_alarms(const void *pa, const void *pb)
         : hf_alarm_is_below(b, a->due, a->generation);
 }
 
+static bool is_behind(hf_alarm_sweep a, hf_alarm_sweep b)
+{
+    return a.due != b.due ? a.due > b.due : a.generation > b.generation;
+}
+
+/* From there on the sweep comes once more, and finds all: also what was never seen. */
+static void step_back(hf_alarms *a, hf_alarm_queue *q, hf_alarm_sweep to)
+{
+    size_t i = (size_t)(q - a->queues);
+    q->reach = to;
+    for (uint32_t n = 0; n < a->lost_count; n++)
+        if (is_behind(a->lost[n].until[i], to))
+            a->lost[n].until[i] = to;
+}
+
 /* Too many became rows while they were near: the later ones are left to the table. Never
  * those behind what went off: of that the rows are still there. */
 static void shrink(hf_alarms *a, hf_alarm_queue *q)
@@ -151,8 +166,7 @@ static void shrink(hf_alarms *a, hf_alarm_queue *q)
     while (from < n && !is_later(colds[from]->due, colds[from]->generation, q))
         from++;
     if (from < n) {
-        q->reach.due = colds[from]->due;
-        q->reach.generation = colds[from]->generation;
+        step_back(a, q, (hf_alarm_sweep){ colds[from]->due, colds[from]->generation });
         a->far = true;
     }
     for (; from < n; from++)
@@ -189,7 +203,7 @@ static int load_rows(look *l, hf_alarm_queue *q, hf_alarm_sweep until)
     int loaded = hf_alarm_past_load(l->shard, &l->tables, from, q->reach);
     if (loaded) { /* once more, from where we were */
         unload(a, q, from);
-        q->reach = from;
+        step_back(a, q, from);
     }
     return err ? err : loaded;
 }
