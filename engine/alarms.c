@@ -360,7 +360,8 @@ void hf_alarms_fold(hf_shard *shard, uint64_t folded, uint64_t mine)
     cool_some(a, folded, mine < folded ? UINT32_MAX : COOL_MOST);
     hf_alarm_past_fold(shard, folded);
     settle_spent(shard);
-    forget_words(a, shard->folded_batch);
+    if (!a->cooling)
+        forget_words(a, shard->folded_batch);
     if (mine < folded) {
         note_lost(shard, unseen, folded);
         a->used = a->far = a->overtaken = true;
@@ -393,6 +394,8 @@ void hf_alarms_cool(hf_shard *shard)
     hf_alarms *a = shard->alarms;
     pthread_mutex_lock(&a->lock);
     cool_some(a, shard->folded, COOL_MOST);
+    if (!a->cooling) /* till then a letter is read where it was sent, without its edit */
+        forget_words(a, shard->folded_batch);
     pthread_mutex_unlock(&a->lock);
     if (!a->cooling)
         hf_resident_release(shard);
