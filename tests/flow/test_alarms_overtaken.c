@@ -18,6 +18,7 @@ enum {
 static hf_engine *engine;
 static char here[16], there[16]; /* on the first shard and on the other */
 static atomic_int turns, came, stands;
+static _Atomic uint64_t spills; /* of the first shard, so often was it overtaken */
 static _Thread_local bool is_first;
 
 static void set(hf_turn *turn, int count, uint64_t due_ms, hf_bytes body)
@@ -33,7 +34,10 @@ static void set(hf_turn *turn, int count, uint64_t due_ms, hf_bytes body)
 static int handle(hf_turn *turn, const hf_message *msg)
 {
     static const char body[BODY];
-    is_first = is_first || strcmp(msg->to, here) == 0;
+    if (strcmp(msg->to, here) == 0) {
+        is_first = true;
+        atomic_store(&spills, engine->shards[0].spills);
+    }
     if (msg->cause == HF_ALARM)
         atomic_fetch_add(&came, 1);
     else if (strcmp(msg->kind, "few") == 0)
@@ -71,10 +75,10 @@ static void test_they_go_off(void **state)
                                   .kind = !i ? "few" : i == LETTERS - 1 ? "stand" : "k" };
     ring_ok(hf_mail(engine, letters, LETTERS, NULL));
     ring_until(&turns, LETTERS + 1);
-    assert_int_equal(engine->shards[0].spills, 1); /* or this shows nothing */
     for (int i = 0; i < 100 && atomic_load(&came) < FEW; i++)
         usleep(100000);
     assert_int_equal(atomic_load(&came), FEW);
+    assert_int_equal(atomic_load(&spills), 1); /* or this shows nothing */
     ring_ok(hf_drain(engine, 20000));
     ring_ok(hf_close(engine, 10000));
 }
@@ -99,7 +103,7 @@ static void test_it_goes_on(void **state)
     ring_until(&turns, 2);
     ring_ok(hf_tell(engine, here, "k", hf_str("")));
     ring_ok(hf_drain(engine, 20000));
-    assert_int_equal(engine->shards[0].spills, 1); /* or this shows nothing */
+    assert_int_equal(atomic_load(&spills), 1); /* or this shows nothing */
     assert_int_equal(atomic_load(&turns), 3);
     ring_ok(hf_close(engine, 10000));
     hf_mem_hook(NULL, NULL);

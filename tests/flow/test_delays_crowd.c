@@ -9,6 +9,7 @@ enum { LETTERS = 150000, GROUP = 1000, DELAY_MS = 6000, KEPT = 128 << 10 };
 
 static hf_engine *engine;
 static atomic_int came, twice, first, standing, opened;
+static _Atomic uint64_t spills; /* so often was it overtaken */
 static atomic_uchar seen[LETTERS];
 
 static int handle(hf_turn *turn, const hf_message *msg)
@@ -26,6 +27,7 @@ static int handle(hf_turn *turn, const hf_message *msg)
     }
     memcpy(&n, msg->body.data, sizeof n);
     atomic_fetch_add(&twice, atomic_fetch_add(&seen[n], 1) != 0);
+    atomic_store(&spills, engine->shards[0].spills);
     atomic_fetch_add(&came, 1);
     return HF_OK;
 }
@@ -64,7 +66,7 @@ static void test_once(void **state)
     for (int i = 0; i < 40000 && atomic_load(&came) < LETTERS; i++)
         usleep(1000);
     ring_ok(hf_drain(engine, 20000));
-    assert_int_equal(engine->shards[0].spills, 1);
+    assert_int_equal(atomic_load(&spills), 1);
     assert_int_equal(atomic_load(&twice), 0);
     assert_int_equal(atomic_load(&came), LETTERS);
     ring_ok(hf_close(engine, 10000));
