@@ -72,6 +72,8 @@ void hf_out_message(hf_out *out, const hf_sight *s, bool body)
         hf_out_int(out, "err", m->err);
         hf_out_text(out, "error", hf_str(m->error));
     }
+    if (s->e.phase && m->status != HF_DEAD && m->status != HF_DONE)
+        hf_out_bool(out, "ending", true);
     if (m->cause == HF_JOINED) {
         hf_out_uint(out, "joined", m->joined);
         hf_out_uint(out, "lost", m->lost);

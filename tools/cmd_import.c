@@ -10,6 +10,7 @@
 #include "tools/commands.h"
 #include "tools/context.h"
 #include "tools/json.h"
+#include "tools/letter_flaw.h"
 #include "tools/render.h"
 #include "tools/times.h"
 
@@ -167,7 +168,8 @@ static bool put_fate(import_run *run, cli_arguments *fields, hf_bytes row)
         || !time_of(row, "retry", &retry) || !time_of(row, "died", &died)
         || !time_of(row, "expires", &expires))
         return false;
-    bool dead = is_text(row, "status", "dead");
+    /* Nobody here goes on with what was ending: it must not be handled once more. */
+    bool dead = is_text(row, "status", "dead") || cli_field_bool(row, "ending");
     cli_argument_uint(fields, "sent", sent);
     cli_argument_uint(fields, "attempt", cli_field_uint(row, "attempt"));
     cli_argument_uint(fields, "urgency", cli_field_uint(row, "urgency"));
@@ -257,8 +259,11 @@ static int take_message(import_run *run)
         note_type(run, actor);
         run->messages++;
     }
+    hf_bytes whole = cli_arguments_whole(&fields);
+    const char *flaw = code == CLI_OK && !ours ? cli_letter_flaw(whole) : NULL;
+    if (flaw != NULL)
+        code = wrong(run, flaw);
     if (code == CLI_OK && !ours && run->writes) {
-        hf_bytes whole = cli_arguments_whole(&fields);
         cli_buffer_add(&run->letters, whole.data, whole.len);
         run->count++;
     }

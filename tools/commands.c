@@ -267,9 +267,9 @@ const cli_command cli_commands[] = {
       .most = 1,
       .summary = "what an export wrote comes in, with new ids",
       .more =
-          "Everything is checked before anything is written. Dead letters come in dead, delayed ones\n"
-          "delayed, tries and times with them. Interrupted, it can be repeated within a day: what\n"
-          "is there already does not come twice.",
+          "Everything is checked before anything is written. Dead letters come in dead, and so does\n"
+          "what was cancelled or being undone; delayed ones delayed, tries and times with them.\n"
+          "Interrupted, it can be repeated within a day: what is there already does not come twice.",
       .examples = "holdfast import dead.ndjson --dry-run\n"
                   "holdfast import orders.ndjson --limit 100\n",
       .options = { OPT_LIMIT, OPT_REASON, OPT_DRY_RUN, OPTIONS },

@@ -11,6 +11,8 @@ sent order/1 '{"big":18446744073709551615,"low":-9223372036854775808,"bin":{"$bi
 printf '\377\000raw' | "$tool" send order/2 - --raw --plain >/dev/null
 printf 'plain text' | "$tool" send order/2 - --raw --kind keep --plain >/dev/null
 sent order/2 >/dev/null
+printf '\201\241a\312\077\200\000\000' | "$tool" send order/2 - --raw --kind keep --plain >/dev/null # a float of 32 bits
+printf '\315\000\001' | "$tool" send order/2 - --raw --kind keep --plain >/dev/null # longer than need be
 word=$(sent order/3 '[1]' --kind keep --dedupe once --urgency 7)
 test "$word" = "$(sent order/3 '[1]' --kind keep --dedupe once --urgency 7)" || fail "sent twice"
 exits 1 send order/3 '[2]' --kind keep --dedupe once
@@ -59,6 +61,13 @@ exits 8 import newer.ndjson
 sed '3s/"message":{/"message":{{/' out.ndjson >broken.ndjson
 exits 2 import broken.ndjson
 has 'line 3' "$text" || fail "does not name the line: $text"
+for odd in "\"actor\":\"order\\/$(printf %300s '' | tr ' ' x)\"" '"kind":"k\\u0000k"' '"urgency":77' '"attempt":5000000000'; do
+    name=${odd%%:*}
+    sed "4s/$name:[^,}]*,/$odd,/; t; 4s/\"message\":{/&$odd,/" out.ndjson >odd.ndjson
+    cmp -s odd.ndjson out.ndjson && fail "nothing is odd: $odd"
+    exits 2 import odd.ndjson --limit 2
+    has 'line 4' "$text" || fail "does not name the line of $name: $text"
+done
 exits 3 import no-such-file
 exits 3 find
 must 'Nothing was done' import out.ndjson --dry-run
@@ -79,6 +88,8 @@ must '"first_body":{"n":4}' find --where 'actor = order/6' --json
 "$tool" export -o again.ndjson 2>err || fail "export: $(cat err)"
 bodies again.ndjson >there
 cmp -s live there || fail "not the same bodies: $(diff live there)"
+must '"body_bytes":8' find --where 'actor = order/2' --json
+must '"body_bytes":3' find --where 'actor = order/2' --json
 must '' verify
 
 # ---- Requeue: later, and elsewhere
@@ -116,5 +127,22 @@ start
 must '"dead":1' ls --json
 must '"requeued":1' requeue "$("$tool" find --where 'actor = order/3' --fields id --plain)" --json
 soon '"state":[1]' actor order/3 --json
+murder
+
+# ---- Cancelled, and its engine has not buried it yet: never handled, wherever it comes
+HOLDFAST_STORE="$work/fourth"
+start
+must 'order' pause order
+marked=$(sent order/8 '{}')
+murder
+must '"cancelled":1' cancel "$marked" --json
+must '"ending":true' show "$marked" --json
+"$tool" export -o marked.ndjson 2>err || fail "export: $(cat err)"
+HOLDFAST_STORE="$work/fifth"
+start
+must '"imported":1' import marked.ndjson --json
+must '"status":"dead"' find --where 'error = cancelled' --json
+must '"known":true' actor order/8 --json
+case $("$tool" actor order/8 --json) in *'"state"'*) fail "it was handled" ;; esac
 murder
 echo "cli_export: ok"
