@@ -339,6 +339,26 @@ static int edit_all(edit_run *run, const char *where)
     return code == CLI_OK && run->seen == 0 ? CLI_NOT_FOUND : code;
 }
 
+static int compare_ids(const void *pa, const void *pb)
+{
+    const uint64_t *a = pa, *b = pb;
+    return (*a > *b) - (*a < *b);
+}
+
+/* One that is named twice is one. */
+static int read_ids(const cli_args *args, uint64_t *ids, size_t *count)
+{
+    size_t named = (size_t)args->count;
+    for (size_t i = 0; i < named; i++)
+        if (!cli_id(args->operands[i], &ids[i]))
+            return CLI_USAGE;
+    qsort(ids, named, sizeof *ids, compare_ids);
+    for (size_t i = 0; i < named; i++)
+        if (*count == 0 || ids[i] != ids[*count - 1])
+            ids[(*count)++] = ids[i];
+    return CLI_OK;
+}
+
 int cmd_edit(cli_context *context)
 {
     const cli_args *args = &context->args;
@@ -359,9 +379,8 @@ int cmd_edit(cli_context *context)
                                   : read_file(&run, args->text[OPT_FILE]);
     uint64_t *ids = cli_alloc(((size_t)args->count + 1) * sizeof *ids);
     run.named = ids;
-    for (int i = 0; code == CLI_OK && i < args->count; i++)
-        if (!cli_id(args->operands[i], &ids[run.named_count++]))
-            code = CLI_USAGE;
+    if (code == CLI_OK)
+        code = read_ids(args, ids, &run.named_count);
     if (code == CLI_OK)
         code = cli_store_open(context);
     if (code == CLI_OK)

@@ -43,7 +43,10 @@ static int pick(find_walk *walk, const char *fields)
         fields += len + (fields[len] == ',');
     }
     walk->filter = true;
-    return walk->count > 0 ? CLI_OK : CLI_USAGE;
+    if (walk->count > 0)
+        return CLI_OK;
+    cli_complain("--fields: none is named; `holdfast find --help` lists them");
+    return CLI_USAGE;
 }
 
 /* The row with only the fields that were asked for. */

@@ -29,6 +29,10 @@ int cli_standstill(cli_context *context, const char *change, const cli_column *f
         cli_complain("%s what? TYPE, TYPE/KEY, or --all", change);
         return CLI_USAGE;
     }
+    if (*named == 0 && !args->set[OPT_ALL]) { /* of an unset variable, perhaps: not everything */
+        cli_complain("%s what? '' is no type; everything is --all", change);
+        return CLI_USAGE;
+    }
     int code = cli_store_open(context);
     if (code != CLI_OK)
         return code;

@@ -19,6 +19,8 @@ exits 1 edit "$waits" --set 'total.deep=6'
 exits 1 edit "$waits" --set 'items[7].sku=z'
 exits 6 edit --where 'status = retrying' --set total=6
 must '"total":5' show "$waits" --json
+exits 3 edit 999999999 999999999 --set total=6
+has 'missing    1' "$text" || fail "one that was named twice is two: $text"
 
 # ---- Retrying: before and after, its tries and key stay, the first body is kept
 key=$("$tool" find --where "id = $waits" --fields key --plain)
