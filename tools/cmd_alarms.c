@@ -48,8 +48,8 @@ static int ask_page(due_walk *walk, const char *where)
     cli_argument_uint(&arguments, "after_generation", walk->generation);
     cli_argument_uint(&arguments, "limit", left < PAGE ? left : PAGE);
     walk->more = false;
-    int err = hf_query(walk->context->store, "alarms", cli_arguments_whole(&arguments), each_row,
-                       walk);
+    int err = cli_ask_rows(walk->context, "alarms", cli_arguments_whole(&arguments), each_row,
+                           walk);
     cli_arguments_free(&arguments);
     if (err > 0)
         return err;

@@ -5,6 +5,7 @@
  * store can't be asked, and for a wrong command line. One thread. */
 #include "tools/commands.h"
 #include "tools/context.h"
+#include "tools/astray.h"
 #include "tools/times.h"
 
 enum { WARN_AGE_MS = 300000, CRIT_AGE_MS = 3600000 };
@@ -165,6 +166,7 @@ static int look(cli_context *context, checkup *c, cli_buffer *row)
                            cli_number(&context->args, OPT_CRIT_AGE, CRIT_AGE_MS) };
     uint64_t crit_dead = cli_number(&context->args, OPT_CRIT_DEAD, UINT64_MAX);
     uint64_t wait_ms = cli_number(&context->args, OPT_WAIT, 5000), now = cli_now_ms();
+    cli_astray_expect(LEVEL_CRITICAL, "HOLDFAST CRITICAL - damaged where LMDB looks first\n");
     int err = hf_store_open(&context->store, context->path,
                             wait_ms < HF_NEVER ? (uint32_t)wait_ms : HF_NEVER);
     if (err == HF_OK)

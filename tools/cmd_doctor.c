@@ -4,6 +4,7 @@
  * looked at. A store that can't be asked is a finding, too. Exit code 1 if one is bad.
  * One thread. */
 #include "tools/commands.h"
+#include "tools/astray.h"
 #include "tools/doctor.h"
 
 #include <stdarg.h>
@@ -253,6 +254,7 @@ int cmd_doctor(cli_context *context)
     if (code != CLI_OK)
         return code;
     uint64_t wait_ms = cli_number(&context->args, OPT_WAIT, 5000);
+    cli_astray_expect(CLI_FAILED, NULL);
     int opened = hf_store_open(&context->store, context->path,
                                wait_ms < HF_NEVER ? (uint32_t)wait_ms : HF_NEVER);
     if (opened == HF_ENOTFOUND || opened == HF_EINVAL || opened == HF_EVERSION) {

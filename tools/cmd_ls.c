@@ -65,7 +65,7 @@ static int list(cli_context *context, size_t which, const char *where)
     if (context->args.set[OPT_LIMIT])
         cli_argument_uint(&arguments, "limit", context->args.number[OPT_LIMIT]);
     cli_list_begin(output, lists[which].by, lists[which].columns, lists[which].count);
-    int err = hf_query(context->store, "ls", cli_arguments_whole(&arguments), each_row, &walk);
+    int err = cli_ask_rows(context, "ls", cli_arguments_whole(&arguments), each_row, &walk);
     hf_bytes summary = cli_buffer_bytes(&walk.summary);
     cli_list_end(output, summary);
     if (err == HF_OK) {
@@ -101,6 +101,10 @@ int cmd_ls(cli_context *context)
     }
     const char *where;
     int code = cli_where(context, &where);
+    if (code == CLI_OK && cli_number(&context->args, OPT_LIMIT, 1) == 0) {
+        cli_complain("--limit is at least 1");
+        code = CLI_USAGE;
+    }
     if (code == CLI_OK)
         code = cli_store_open(context);
     return code == CLI_OK ? list(context, which, where) : code;

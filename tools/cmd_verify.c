@@ -52,7 +52,7 @@ static int verify_verdict(const verify_run *run, const cli_child_end *end)
         cli_complain("%s%s%s",
                      cli_detail_says_it(end->err, end->detail) ? "" : hf_strerror(end->err),
                      cli_detail_says_it(end->err, end->detail) ? "" : ": ", end->detail);
-        return cli_exit_code(end->err);
+        return cli_exit_code_of(end->err, end->detail);
     }
     if (run->findings) {
         cli_say(out,

@@ -5,6 +5,8 @@
  * an exit code; commands only hand that code on. One thread. */
 #include "tools/context.h"
 
+#include "tools/astray.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pwd.h>
@@ -36,6 +38,18 @@ int cli_exit_code(int err)
     }
 }
 
+static bool is_forbidden(int err, const char *detail)
+{
+    return err == HF_EIO && strstr(detail, strerror(EACCES)) != NULL;
+}
+
+int cli_exit_code_of(int err, const char *detail)
+{
+    if (err == HF_EINVAL) /* nothing can be made there */
+        return strstr(detail, strerror(EACCES)) != NULL ? CLI_REFUSED : CLI_USAGE;
+    return is_forbidden(err, detail) ? CLI_REFUSED : cli_exit_code(err);
+}
+
 static int no_permission(const char *path)
 {
     struct stat about;
@@ -56,7 +70,7 @@ bool cli_detail_says_it(int err, const char *detail)
 int cli_store_failed(const cli_context *context, int err)
 {
     const char *detail = hf_detail();
-    if (err == HF_EIO && context->path != NULL && strstr(detail, strerror(EACCES)) != NULL)
+    if (context->path != NULL && is_forbidden(err, detail))
         return no_permission(context->path);
     bool named = context->path == NULL || strstr(detail, context->path) != NULL;
     bool plain = cli_detail_says_it(err, detail);
@@ -105,6 +119,7 @@ int cli_store_open(cli_context *context)
     uint64_t wait_ms = cli_number(&context->args, OPT_WAIT, WAIT_MS);
     if (wait_ms > HF_NEVER)
         wait_ms = HF_NEVER;
+    cli_astray_expect(CLI_CORRUPT, NULL);
     int err = hf_store_open(&context->store, context->path, (uint32_t)wait_ms);
     if (err == HF_OK && context->output.verbose)
         err = hf_query(context->store, "stats", hf_view(NULL, 0), say_source, context);
@@ -144,6 +159,28 @@ int cli_ask(cli_context *context, const char *question, hf_bytes arguments, cli_
 {
     int err = hf_query(context->store, question, arguments, cli_keep_row, row);
     return err == HF_OK ? CLI_OK : cli_store_failed(context, err);
+}
+
+static int gather_row(void *user, hf_bytes row)
+{
+    cli_buffer *rows = user;
+    cli_buffer_add(rows, row.data, row.len);
+    return cli_interrupted() ? CLI_INTERRUPTED : HF_OK;
+}
+
+int cli_ask_rows(cli_context *context, const char *question, hf_bytes arguments, hf_row_fn each,
+                 void *user)
+{
+    cli_buffer rows = { 0 };
+    cli_value value;
+    int told = HF_OK, err = hf_query(context->store, question, arguments, gather_row, &rows);
+    hf_bytes rest = cli_buffer_bytes(&rows), from = rest;
+    while (told == HF_OK && rest.len > 0 && cli_next(&rest, &value)) {
+        told = each(user, hf_view(from.data, from.len - rest.len));
+        from = rest;
+    }
+    cli_buffer_free(&rows);
+    return told != HF_OK ? told : err;
 }
 
 int cli_change(cli_context *context, const char *change, hf_bytes arguments, cli_buffer *row)

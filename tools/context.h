@@ -26,6 +26,9 @@ int cli_store_failed(const cli_context *context, int err);
 bool cli_detail_says_it(int err, const char *detail);
 int cli_exit_code(int err);
 
+/* Of a failed call and its detail: also CLI_REFUSED, where the file system allows it not. */
+int cli_exit_code_of(int err, const char *detail);
+
 /* --where as given, NULL if not. CLI_USAGE after showing where it goes wrong. */
 int cli_where(const cli_context *context, const char **where);
 
@@ -34,6 +37,11 @@ int cli_keep_row(void *to, hf_bytes row);
 
 /* Ask for exactly one row and keep a copy of it; free it with cli_buffer_free. */
 int cli_ask(cli_context *context, const char *question, hf_bytes arguments, cli_buffer *row);
+/* Ask for many rows; they are told once all have come, so that a reader of ours who takes his
+ * time neither makes the engine hang up nor keeps a snapshot. An error of hf_query, or what
+ * `each` returned. */
+int cli_ask_rows(cli_context *context, const char *question, hf_bytes arguments, hf_row_fn each,
+                 void *user);
 int cli_change(cli_context *context, const char *change, hf_bytes arguments, cli_buffer *row);
 
 /* The arguments of a question, put in one by one. */

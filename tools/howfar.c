@@ -58,7 +58,7 @@ int cli_howfar_end(cli_howfar *h, int err)
     bool plain = cli_detail_says_it(err, detail);
     cli_complain("%s: %s%s%s", h->verb, plain ? "" : hf_strerror(err),
                  *detail && !plain ? ": " : "", detail);
-    return cli_exit_code(err);
+    return cli_exit_code_of(err, detail);
 }
 
 void cli_howfar_free(cli_howfar *h)

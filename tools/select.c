@@ -45,7 +45,7 @@ static int ask_page(cli_context *context, select_page *page, uint64_t limit)
     cli_argument_bool(&arguments, "count", false);
     page->more = false;
     page->next = selection->after;
-    int err = hf_query(context->store, "messages", cli_arguments_whole(&arguments), each_row, page);
+    int err = cli_ask_rows(context, "messages", cli_arguments_whole(&arguments), each_row, page);
     cli_arguments_free(&arguments);
     return err;
 }

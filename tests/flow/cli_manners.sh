@@ -40,10 +40,22 @@ exits 3 'no store at' ls -d empty
 exits 3 'holds other files' ls -d other
 exits 2 "did you mean 'ls'" lss
 exits 2 'types, actors or errors' ls errrs -d nowhere
+exits 2 '--limit is at least 1' ls --limit 0 -d nowhere
+exits 2 '--fields' find --fields '' -d nowhere
 if test "$(id -u)" -ne 0; then
     mkdir closed
     chmod 000 closed
     exits 6 "belongs to the user $(id -un)" ls -d closed
+fi
+if test "$(id -u)" -eq 0 && command -v setpriv >/dev/null; then
+    mkdir -p shut/store
+    chmod 755 . && chmod 700 shut/store
+    for command in ls verify 'backup b' compact 'salvage --to s'; do
+        is=0 # shellcheck disable=SC2086
+        setpriv --reuid 65534 --regid 65534 --clear-groups "$tool" $command -d "$work/shut/store" \
+            >out 2>err || is=$?
+        test $is -eq 6 || fail "$command without permission: exit $is: $(cat err)"
+    done
 fi
 exits 3 'nowhere' requeue 5 -d nowhere
 test ! -e nowhere || fail "looking made a store"

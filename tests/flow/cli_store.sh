@@ -23,6 +23,8 @@ formats() { # all that looks, in all three formats
 
 exits 3 ls                                    # no store yet
 start
+exits 2 pause ''                              # of a variable that is not set: not everything
+exits 2 resume ''
 exits 2 pause ordr                            # mistyped: the engine knows its types
 has 'ordr' "$text" || fail "does not name it: $text"
 "$shop" "$HOLDFAST_STORE" </dev/null >second 2>&1 && fail "a second engine opened the store"
@@ -140,6 +142,13 @@ soon '"state":{"n":1}' actor order/4 --json
 soon '"state":{"n":1}' actor order/5 --json
 soon '"state":{"n":1}' actor order/6 --json
 must '"state":{"n":2}' actor order/1 --json   # nothing ran twice
+# ---- A reader who takes his time, longer than the engine waits for one: nothing is cut short
+must '"what":"order"' pause order --json
+"$tool" send order/7 --count 8000 --kind 'a kind that takes some room in each of the rows' >/dev/null
+{ "$tool" find --where 'actor = order/7' --ndjson 2>err || echo "exit $?" >>err; } \
+    | { sleep 11; cat; } >out
+test "$(wc -l <out)" = 8000 || fail "$(wc -l <out) of 8000: $(cat err)"
+
 exec 9>&-
 wait "$pid" || fail "the engine did not close well"
 pid=
