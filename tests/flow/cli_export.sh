@@ -144,5 +144,18 @@ must '"imported":1' import marked.ndjson --json
 must '"status":"dead"' find --where 'error = cancelled' --json
 must '"known":true' actor order/8 --json
 case $("$tool" actor order/8 --json) in *'"state"'*) fail "it was handled" ;; esac
+
+# ---- One word, taken twice by one actor, more than a day apart
+{
+    head -n 1 out.ndjson
+    grep -F '"dedupe":"once"' out.ndjson
+    grep -F '"dedupe":"once"' out.ndjson \
+        | sed 's/"id":[0-9]*/"id":900001/; s/"sent":"[^"]*"/"sent":"2020-01-01T00:00:00.000Z"/; s/"body":\[1\]/"body":[2]/'
+    echo '{"messages":2}'
+} >words.ndjson
+must '"imported":2' import words.ndjson --json
+must '"known":2' import words.ndjson --json
 murder
+HOLDFAST_STORE="$work/fourth"
+must '"imported":2' import words.ndjson --json
 echo "cli_export: ok"
