@@ -57,6 +57,11 @@ void hf_engine_hook(bool inside)
     telling = inside;
 }
 
+int hf_engine_hooked(void)
+{
+    return telling ? hf_error(HF_EDEADLOCK, "this hook may not call the engine") : HF_OK;
+}
+
 void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...)
 {
     char text[1024];
@@ -78,8 +83,8 @@ int hf_engine_check(const hf_engine *engine)
     int err = hf_disk_forked(engine->disk);
     if (err)
         return err;
-    if (telling)
-        return hf_error(HF_EDEADLOCK, "this hook may not call the engine");
+    if ((err = hf_engine_hooked()))
+        return err;
     switch (atomic_load_explicit(&engine->phase, memory_order_acquire)) {
     case HF_STOPPED: return hf_error(HF_EUNKNOWN, "the engine stopped; see last-stop in %s",
                                      hf_disk_path(engine->disk));
@@ -314,9 +319,10 @@ static void tear_down(hf_engine *engine, bool clean)
 int hf_open(hf_engine **out, const char *path, const hf_options *options)
 {
     hf_error_clear();
+    if (out)
+        *out = NULL;
     if (!out || !path || !*path)
         return hf_error(HF_EINVAL, "hf_open needs where to put the engine, and a path");
-    *out = NULL;
     hf_engine *engine = hf_mem_zero(1, sizeof *engine);
     if (!engine)
         return hf_error(HF_ENOMEM, "the engine");
@@ -429,10 +435,10 @@ int hf_close(hf_engine *engine, uint32_t timeout_ms)
     if (!engine)
         return HF_OK;
     int err = hf_disk_forked(engine->disk);
+    if (!err)
+        err = hf_engine_hooked();
     if (err)
         return err;
-    if (telling)
-        return hf_error(HF_EDEADLOCK, "this hook may not call the engine");
     if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside())
         return hf_error(HF_EDEADLOCK, "hf_close waits for turns; not in a turn or callback");
     int live = HF_LIVE;

@@ -111,6 +111,8 @@ void hf_engine_log(hf_engine *engine, hf_level level, const char *format, ...) H
 /* The calling thread is in a hook that may not call the engine: every call answers
  * HF_EDEADLOCK meanwhile. */
 void hf_engine_hook(bool inside);
+/* HF_EDEADLOCK on a thread that is in one. */
+int  hf_engine_hooked(void);
 
 /* Run the fold's sorting on a thread of its own (hf_log_options.offload). */
 int  hf_sorter_start(struct hf_sorter **sorter);

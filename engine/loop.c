@@ -98,14 +98,22 @@ static void undo(struct hf_loop *l)
     hf_mem_free(l);
 }
 
+/* Mostly there is no descriptor left. */
+static int refused(int failed)
+{
+    return hf_error(failed == UV_ENOMEM ? HF_ENOMEM : HF_EIO, "the loop: %s", uv_strerror(failed));
+}
+
 /* Clocks and bells. What fails leaves the rest for undo. */
 static int add_handles(struct hf_loop *l)
 {
-    if (uv_async_init(&l->loop, &l->stop, on_stop))
-        return hf_error(HF_ENOMEM, "the loop");
-    if (uv_async_init(&l->loop, &l->sooner, on_sooner)) {
+    int failed = uv_async_init(&l->loop, &l->stop, on_stop);
+    if (failed)
+        return refused(failed);
+    failed = uv_async_init(&l->loop, &l->sooner, on_sooner);
+    if (failed) {
         uv_close((uv_handle_t *)&l->stop, NULL);
-        return hf_error(HF_ENOMEM, "the loop");
+        return refused(failed);
     }
     (void)uv_timer_init(&l->loop, &l->alarm); /* which cannot fail */
     (void)uv_timer_init(&l->loop, &l->clock);
@@ -117,9 +125,10 @@ static int add_handles(struct hf_loop *l)
 int hf_loop_start(hf_engine *engine)
 {
     struct hf_loop *l = hf_mem_zero(1, sizeof *l);
-    if (!l || uv_loop_init(&l->loop)) {
+    int failed = l ? uv_loop_init(&l->loop) : UV_ENOMEM;
+    if (failed) {
         hf_mem_free(l);
-        return hf_error(HF_ENOMEM, "the loop");
+        return refused(failed);
     }
     hf_answers_init(&l->answers, engine, &l->watch);
     int err = hf_watch_init(&l->watch, engine);

@@ -157,7 +157,7 @@ static int stage_snooze(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
     uint64_t now = hf_timebase_now(turn->engine);
     uint64_t delay = turn->snooze_ms ? turn->snooze_ms : 1;
     parcel->e.expires = 0; /* it was begun */
-    parcel->e.due = *due_ms = now + delay < now ? UINT64_MAX : now + delay;
+    parcel->e.due = *due_ms = now + delay;
     return hf_outcome_retry(turn->batch, &parcel->e);
 }
 

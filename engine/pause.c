@@ -8,6 +8,7 @@
 #include "engine/flush.h"
 
 #include "engine/limit.h"
+#include "engine/schedule.h"
 #include "engine/turn.h"
 
 #include "storage/error.h"
@@ -217,7 +218,7 @@ static int check(hf_engine *engine, const char **what)
     size_t len = strnlen(*what, HF_ADDRESS_MAX + 1);
     if (strcmp(*what, HF_PAUSE_ALL) != 0 && !hf_address_type_ok(*what, len)
         && !hf_address_ok(*what, len))
-        return hf_error(HF_EINVAL, "\"%.300s\" is neither a type nor an address", *what);
+        return hf_error(HF_EINVAL, "\"%.255s\" is neither a type nor an address", *what);
     if (strcmp(*what, HF_PAUSE_ALL) != 0 && !hf_types_find(&engine->types, *what, len))
         return hf_error(HF_ENOTYPE, "%s", *what);
     return HF_OK;
@@ -322,8 +323,13 @@ static int tell_one(teller *t, hf_view_of *view, const struct waiting_at *at,
                        .cause = e.cause <= HF_GONE ? (hf_cause)e.cause : HF_SENT,
                        .joined = hf_entry_joined(&e), .lost = hf_entry_lost(&e),
                        .attempt = e.attempt, .sent = e.sent ? e.sent : hf_get64(bytes),
-                       .err = e.err, .error = e.error, .retry = e.due,
+                       .err = e.err, .error = e.error, .due = e.due,
+                       .retry = e.attempt ? e.due : 0, .expires = e.expires,
+                       .about = e.cause == HF_ANSWER || e.cause == HF_GONE ? e.about : 0,
+                       .urgency = e.urgency, .replaced = e.replaced,
                        .user = kind ? kind->is.user : NULL };
+    if (e.cause == HF_ALARM && e.op == HF_OP_SEND)
+        hf_schedule_told(&msg, &e);
     return each(user, &msg);
 }
 

@@ -466,7 +466,7 @@ static int check(const hf_engine *engine, const char *actor, hf_answer_fn answer
         return hf_error(HF_EINVAL, "hf_peek needs an actor, and whom to tell its state");
     *len = strnlen(actor, HF_ADDRESS_MAX + 1);
     if (!hf_address_split(actor, *len, &type))
-        return hf_error(HF_EINVAL, "\"%.300s\" is no address (type/key, at most %d bytes)", actor,
+        return hf_error(HF_EINVAL, "\"%.255s\" is no address (type/key, at most %d bytes)", actor,
                         HF_ADDRESS_MAX);
     if (!hf_types_named(&engine->types, actor, type))
         return hf_error(HF_ENOTYPE, "%s", actor);

@@ -15,9 +15,10 @@
  * see whether somebody has set the clock back meanwhile. */
 enum { HF_TICK = 2, HF_TICK_LOOK = 3 };
 
+/* A delayed letter is due as well, and may be of any kind: it is no alarm. */
 static inline bool hf_schedule_is_tick(const hf_entry *e)
 {
-    return e->op == HF_OP_DUE && e->name_len
+    return e->op == HF_OP_DUE && e->cause == HF_ALARM && e->name_len
            && (e->name[0] == HF_TICK || e->name[0] == HF_TICK_LOOK);
 }
 

@@ -27,7 +27,7 @@ static int check_address(const hf_engine *engine, const hf_letter *letter, size_
         return hf_error(HF_EINVAL, "a letter without .to");
     *len = strnlen(letter->to, HF_ADDRESS_MAX + 1);
     if (!hf_address_split(letter->to, *len, &type))
-        return hf_error(HF_EINVAL, "\"%.300s\" is no address (type/key, at most %d bytes)",
+        return hf_error(HF_EINVAL, "\"%.255s\" is no address (type/key, at most %d bytes)",
                         letter->to, HF_ADDRESS_MAX);
     if (!hf_types_named(&engine->types, letter->to, type))
         return hf_error(HF_ENOTYPE, "%s", letter->to);

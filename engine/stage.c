@@ -89,7 +89,11 @@ void hf_save(hf_turn *turn, hf_bytes state)
         hf_turn_fail(turn, hf_error(HF_EINVAL, "an actor with .workers has no state"));
         return;
     }
-    if (state.len > STAGED_MAX || (state.len && !state.data)) {
+    if (state.len && !state.data) {
+        hf_turn_fail(turn, hf_error(HF_EINVAL, "a state of %zu bytes at NULL", state.len));
+        return;
+    }
+    if (state.len > STAGED_MAX) {
         hf_turn_fail(turn, hf_error(HF_ETOOBIG, "a state of %zu bytes", state.len));
         return;
     }

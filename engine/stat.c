@@ -11,6 +11,8 @@ int hf_stat(hf_engine *engine, hf_stats *out)
     if (!engine || !out || out->size < offsetof(hf_stats, accepted))
         return hf_error(HF_EINVAL, "hf_stat needs a hf_stats made with HF_STATS");
     int err = hf_disk_forked(engine->disk);
+    if (!err) /* at hf_close the half of it is gone by then */
+        err = hf_engine_hooked();
     if (err)
         return err;
     hf_counters *c = &engine->count;

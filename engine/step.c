@@ -341,6 +341,9 @@ int hf_end_step(hf_turn *turn, hf_step *step, hf_bytes result)
         return hf_error(HF_EINVAL, "step \"%s\" was not begun", step->name);
     if (result.len > turn->engine->options.body_max)
         return hf_error(HF_ETOOBIG, "result of step \"%s\": %zu bytes", s->name, result.len);
+    if (result.len && !result.data)
+        return hf_error(HF_EINVAL, "result of step \"%s\": %zu bytes at NULL", s->name,
+                        result.len);
     err = commit_step(turn, s, ENDED, result);
     if (!err)
         err = set_result(s, result);

@@ -34,7 +34,7 @@ static int read_name(const char *topic, bool starred, const char **name, size_t 
     char address[2 + HF_NAME_MAX + 1] = "t/";
     size_t all = topic ? strnlen(topic, HF_NAME_MAX + 2) : 0;
     if (all < 2 || topic[0] != '@' || all > HF_NAME_MAX + 1)
-        return hf_error(HF_EINVAL, "\"%.140s\" is no topic (@name, at most %d bytes)",
+        return hf_error(HF_EINVAL, "\"%.128s\" is no topic (@name, at most %d bytes)",
                         topic ? topic : "NULL", HF_NAME_MAX + 1);
     memcpy(address + 2, topic + 1, all);
     if (!hf_address_ok(address, all + 1))
@@ -221,7 +221,7 @@ static int check(subscription *s, const char *topic, const char *actor, bool wan
         return err;
     s->len = actor ? strnlen(actor, HF_ADDRESS_MAX + 1) : 0;
     if (!hf_address_split(actor ? actor : "", s->len, &type))
-        return hf_error(HF_EINVAL, "\"%.300s\" is no address (type/key, at most %d bytes)",
+        return hf_error(HF_EINVAL, "\"%.255s\" is no address (type/key, at most %d bytes)",
                         actor ? actor : "NULL", HF_ADDRESS_MAX);
     /* Who is no more defined may still be taken off. */
     if (wanted && !hf_types_named(&s->engine->types, actor, type))

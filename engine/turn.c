@@ -292,9 +292,11 @@ int hf_bury(hf_turn *turn, const char *format, ...)
 
 int hf_snooze(hf_turn *turn, uint64_t delay_ms)
 {
+    /* A hundred years are for ever; in ns nearly six times as many are none at all. */
+    const uint64_t most = UINT64_C(36525) * 24 * 3600 * 1000;
     turn->verdict = HF_TURN_SNOOZED;
     turn->code = HF_EAGAIN;
-    turn->snooze_ms = delay_ms;
+    turn->snooze_ms = delay_ms < most ? delay_ms : most;
     return HF_EAGAIN;
 }
 

@@ -12,7 +12,8 @@
 enum { PAGE = 1000 };
 enum {
     ID, KEY, ACTOR, FROM, KIND, CAUSE, STATUS, ATTEMPT, SENT, DUE, DIED, RETRY, ERR, ERROR,
-    JOINED, LOST, URGENCY, BODY_BYTES, BODY, SCANNED, MATCHED, MORE, NEXT, FIELDS
+    JOINED, LOST, URGENCY, EXPIRES, REPLACED, ABOUT, BODY_BYTES, BODY, SCANNED, MATCHED, MORE,
+    NEXT, FIELDS
 };
 
 typedef struct walk {
@@ -42,6 +43,9 @@ static const hf_argument fields[FIELDS] = {
     [JOINED] = { .name = "joined", .type = HF_ARG_UINT },
     [LOST] = { .name = "lost", .type = HF_ARG_UINT },
     [URGENCY] = { .name = "urgency", .type = HF_ARG_UINT },
+    [EXPIRES] = { .name = "expires", .type = HF_ARG_UINT },
+    [REPLACED] = { .name = "replaced", .type = HF_ARG_UINT },
+    [ABOUT] = { .name = "about", .type = HF_ARG_UINT },
     [BODY_BYTES] = { .name = "body_bytes", .type = HF_ARG_UINT },
     [BODY] = { .name = "body", .type = HF_ARG_BIN },
     [SCANNED] = { .name = "scanned", .type = HF_ARG_UINT },
@@ -110,9 +114,16 @@ static int tell(walk *w, const hf_argument *f)
         .status = (hf_status)number_of(&f[STATUS], status_name, HF_DONE + 1),
         .sent = f[SENT].number, .due = f[DUE].number, .retry = f[RETRY].number,
         .err = (int)(int64_t)f[ERR].number, .error = error,
-        .urgency = (uint32_t)f[URGENCY].number,
+        .urgency = (uint32_t)f[URGENCY].number, .expires = f[EXPIRES].number,
         .joined = (uint32_t)f[JOINED].number, .lost = (uint32_t)f[LOST].number,
     };
+    if (message.cause == HF_ALARM) /* a tick's: how many it stands for */
+        message.missed = (uint32_t)f[REPLACED].number;
+    else
+        message.replaced = (uint32_t)f[REPLACED].number;
+    /* A question has one in its row, too. */
+    if (message.cause == HF_ANSWER || message.cause == HF_GONE)
+        message.about = f[ABOUT].number;
     int err = copy_body(w, &message.body);
     return err ? err : w->each(w->user, &message);
 }

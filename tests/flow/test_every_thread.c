@@ -33,7 +33,7 @@ static const int wanted[PLACES][CALLS] = {
     [ON_POOL]     = { 0,  0,   0,   0,   NO,   NO,   0,     NO,   0,   0,    NOTFOUND,  0,  0 },
     [IN_FAILED]   = { NO, NO,  0,   NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY,       0,  0 },
     [IN_CALLBACK] = { NO, NO,  0,   NO,  NO,   NO,   ANY,   NO,   0,   0,    NOTFOUND,  0,  0 },
-    [IN_LOG]      = { NO, NO,  NO,  NO,  NO,   NO,   NO,    NO,   0,   ANY,  ANY,       NO,  NO },
+    [IN_LOG]      = { NO, NO,  NO,  NO,  NO,   NO,   NO,    NO,   NO,  ANY,  ANY,       NO,  NO },
     [IN_EACH]     = { 0,  0,   0,   0,   ANY,  0,    0,     ANY,  0,   0,    NOTFOUND,  0,  0 },
 };
 
