@@ -184,6 +184,11 @@ int hf_outcome_failed(hf_turn *turn, hf_parcel *parcel, uint64_t *due_ms)
         m->phase = 1;
     m->due = *due_ms = undo ? now : dead ? 0 : now + hf_outcome_pause(type, m->attempt);
     run_failed_hook(turn, m, dead);
+    if (dead && !undo && hf_step_must_undo(turn, parcel)) { /* the hook began one */
+        undo = true;
+        m->phase = 1;
+        m->due = *due_ms = now;
+    }
     atomic_fetch_add_explicit(&count->failed, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&hf_census_of(turn)->failed, 1, memory_order_relaxed);
     if (!dead || undo) {

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 
 static atomic_int turns, seen_err;
-static char       seen_error[300];
+static char seen_error[300];
 
 static int count(hf_turn *turn, const hf_message *msg)
 {
@@ -31,14 +31,16 @@ static void note_error(hf_turn *turn, const hf_message *msg)
 static void test_kind_like_a_tick(void **state)
 {
     static const hf_type types[] = { { .name = "a", .handle = count },
-                                     { .name = "p", .handle = count, .threads = 1 }, { 0 } };
+                                     { .name = "p", .handle = count, .threads = 1 },
+                                     { 0 } };
     static const char *const kinds[] = { "\x01x", "\x02x", "\x03x", "\x02", "\x03", "\x04" };
     (void)state;
     atomic_store(&turns, 0);
     hf_engine *e = ring_open("tick", types);
     for (int i = 0; i < 12; i++)
-        ring_ok(hf_mail(e, HF_LETTER(.to = i % 2 ? "p/1" : "a/1", .kind = kinds[i / 2],
-                                     .delay_ms = 20), 1, NULL));
+        ring_ok(
+            hf_mail(e, HF_LETTER(.to = i % 2 ? "p/1" : "a/1", .kind = kinds[i / 2], .delay_ms = 20),
+                    1, NULL));
     ring_until(&turns, 12);
     ring_ok(hf_drain(e, 10000));
     ring_ok(hf_close(e, HF_NEVER));
@@ -55,14 +57,15 @@ static int snooze(hf_turn *turn, const hf_message *msg)
 static void test_snooze_for_ever(void **state)
 {
     static const hf_type types[] = { { .name = "a", .handle = snooze },
-                                     { .name = "p", .handle = snooze, .threads = 1 }, { 0 } };
+                                     { .name = "p", .handle = snooze, .threads = 1 },
+                                     { 0 } };
     static const char *const delays[] = { "18446744073709551615", "9223372036854775807",
                                           "18446744073710", "18446744073709551" };
     (void)state;
     atomic_store(&turns, 0);
     hf_engine *e = ring_open("snooze", types);
     for (int i = 0; i < 8; i++) {
-        char to[8];
+        char to[20];
         (void)snprintf(to, sizeof to, "%c/%d", i % 2 ? 'p' : 'a', i);
         ring_ok(hf_tell(e, to, delays[i / 2], hf_str("")));
     }
@@ -102,7 +105,9 @@ static void test_bytes_at_null(void **state)
 {
     static const hf_type types[] = {
         { .name = "p", .handle = end_at_null, .failed = note_error, .threads = 1, .tries = 1 },
-        { .name = "a", .handle = save_at_null, .failed = note_error, .tries = 1 }, { 0 } };
+        { .name = "a", .handle = save_at_null, .failed = note_error, .tries = 1 },
+        { 0 }
+    };
     (void)state;
     atomic_store(&seen_err, 0);
     hf_engine *e = ring_open("null", types);
@@ -113,6 +118,50 @@ static void test_bytes_at_null(void **state)
     ring_ok(hf_drain(e, 10000));
     assert_int_equal(atomic_load(&seen_err), HF_EINVAL);
     assert_non_null(strstr(seen_error, "at NULL"));
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+/* ---- A step that the failed hook of the last attempt begins is undone as all others */
+
+static int fail_always(hf_turn *turn, const hf_message *msg)
+{
+    (void)msg;
+    return hf_fail(turn, 1, "no");
+}
+
+static void note_outside(hf_turn *turn, const hf_message *msg)
+{
+    hf_step step;
+    if (msg->status == HF_DEAD && hf_begin_step(turn, "complain", &step) == HF_TODO)
+        (void)hf_end_step(turn, &step, hf_str("done"));
+}
+
+static int unsay(hf_turn *turn, const hf_message *msg, const hf_step *step)
+{
+    (void)turn, (void)msg;
+    atomic_fetch_add(&turns, strcmp(step->name, "complain") == 0 && step->result.len == 4);
+    return HF_OK;
+}
+
+static void test_step_of_a_hook(void **state)
+{
+    static const hf_type types[] = { { .name = "p",
+                                       .handle = fail_always,
+                                       .failed = note_outside,
+                                       .undo = unsay,
+                                       .threads = 1,
+                                       .tries = 2,
+                                       .retry_ms = 1 },
+                                     { 0 } };
+    hf_stats stats = HF_STATS;
+    (void)state;
+    atomic_store(&turns, 0);
+    hf_engine *e = ring_open("hook", types);
+    ring_ok(hf_tell(e, "p/1", "k", hf_str("")));
+    ring_ok(hf_drain(e, 10000));
+    ring_ok(hf_stat(e, &stats));
+    assert_int_equal(atomic_load(&turns), 1);
+    assert_int_equal(stats.dead, 1);
     ring_ok(hf_close(e, HF_NEVER));
 }
 
@@ -172,7 +221,8 @@ static void look(void *user, const char *actor, hf_bytes bytes)
 static void test_stat_in_hooks(void **state)
 {
     static const hf_type types[] = {
-        { .name = "a", .handle = count, .awake = look, .asleep = look }, { 0 } };
+        { .name = "a", .handle = count, .awake = look, .asleep = look }, { 0 }
+    };
     (void)state;
     atomic_store(&hooked, 0);
     watched = ring_open("hooks", types);
@@ -274,7 +324,7 @@ int main(void)
         cmocka_unit_test(test_kind_like_a_tick), cmocka_unit_test(test_snooze_for_ever),
         cmocka_unit_test(test_bytes_at_null),    cmocka_unit_test(test_strings_without_end),
         cmocka_unit_test(test_stat_in_hooks),    cmocka_unit_test(test_told_while_paused),
-        cmocka_unit_test(test_few_descriptors),
+        cmocka_unit_test(test_few_descriptors),  cmocka_unit_test(test_step_of_a_hook),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
