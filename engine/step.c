@@ -415,6 +415,14 @@ static int bury_undone(hf_turn *turn, hf_parcel *p)
     return err;
 }
 
+/* What the message failed of, where its error says what undoing it failed of. */
+static const char *error_before(const char *error)
+{
+    static const char failed[] = "undo of step \"", before[] = "; before that: ";
+    const char *at = strncmp(error, failed, strlen(failed)) ? NULL : strstr(error, before);
+    return at ? at + strlen(before) : error;
+}
+
 /* One step is undone: say so, and go on with the one before. */
 static int keep_undo(hf_turn *turn, hf_parcel *p)
 {
@@ -430,6 +438,9 @@ static int keep_undo(hf_turn *turn, hf_parcel *p)
         s->phase = UNDONE;
     }
     if (!step_to_undo(p->steps)) {
+        const char *error = error_before(p->e.error);
+        p->e.error_len -= (uint32_t)(error - p->e.error);
+        p->e.error = error;
         err = bury_undone(turn, p);
     } else {
         p->e.phase = 1;
@@ -447,7 +458,7 @@ static int give_up_undo(hf_turn *turn, hf_parcel *p, const char *why)
     char error[HF_ERROR_MAX + 1];
     known_step *s = p->steps ? step_to_undo(p->steps) : NULL;
     snprintf(error, sizeof error, "undo of step \"%s\" failed: %.400s; before that: %.400s",
-             s ? s->name : "?", why, p->e.error);
+             s ? s->name : "?", why, error_before(p->e.error));
     int err = hf_parcel_note(p, p->e.err, error, hf_clock_wall_ms());
     return err ? err : bury_undone(turn, p);
 }

@@ -168,8 +168,10 @@ int hf_folding_seal(hf_log *log, bool all)
     } else {
         young = beyond(log, young);
     }
-    /* Far over its budget the window is folded whether readers came so far or not. */
-    bool pressed = all || log->tight || w->bytes > hf_folding_start(log) * 5 / 4;
+    /* Far over its budget, or where outsiders have to wait, the window is folded whether
+     * readers came so far or not. */
+    bool pressed = all || log->tight || w->bytes > hf_folding_start(log) * 5 / 4
+        || hf_folding_weight(log) > hf_folding_limit(log);
     uint64_t must = log->borrows && hf_log_past(log) ? log->past_end : 0;
     hf_window_seal(w, young, pressed ? UINT64_MAX : log->hold, must);
     if (!w->sealed && hf_folding_crowds(log)) /* readers wait for it in the middle of a record */

@@ -66,7 +66,7 @@ static void test_once(void **state)
     for (int i = 0; i < 40000 && atomic_load(&came) < LETTERS; i++)
         usleep(1000);
     ring_ok(hf_drain(engine, 20000));
-    assert_int_equal(atomic_load(&spills), 1);
+    assert_true(atomic_load(&spills) >= 1); /* or this shows nothing */
     assert_int_equal(atomic_load(&twice), 0);
     assert_int_equal(atomic_load(&came), LETTERS);
     ring_ok(hf_close(engine, 10000));
