@@ -279,8 +279,12 @@ static int open_at(hf_env **e, const char *path, const hf_disk_options *options)
     int lock_fd = -1;
 
     int err = hf_place_find(path, real, &place);
-    if (err == HF_EINVAL && place == HF_PLACE_NOTHING && options->flags & HF_LOOK)
-        return access(path, F_OK) ? hf_error(HF_ENOTFOUND, "no store at %s", path) : HF_ENOTFOUND;
+    if (err == HF_EINVAL && place == HF_PLACE_NOTHING && options->flags & HF_LOOK) {
+        if (!access(path, F_OK))
+            return HF_ENOTFOUND;
+        return errno == EACCES ? hf_error(HF_EIO, "cannot look at %s: %s", path, strerror(errno))
+                               : hf_error(HF_ENOTFOUND, "no store at %s", path);
+    }
     if (err)
         return err;
     if (place != HF_PLACE_STORE) {

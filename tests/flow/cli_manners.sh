@@ -49,12 +49,14 @@ if test "$(id -u)" -ne 0; then
 fi
 if test "$(id -u)" -eq 0 && command -v setpriv >/dev/null; then
     mkdir -p shut/store
-    chmod 755 . && chmod 700 shut/store
-    for command in ls verify 'backup b' compact 'salvage --to s'; do
-        is=0 # shellcheck disable=SC2086
-        setpriv --reuid 65534 --regid 65534 --clear-groups "$tool" $command -d "$work/shut/store" \
-            >out 2>err || is=$?
-        test $is -eq 6 || fail "$command without permission: exit $is: $(cat err)"
+    for closed in shut/store shut .; do # nobody else may come in, or even find it
+        chmod 755 . shut shut/store && chmod 700 $closed
+        for command in ls verify 'backup b' compact 'salvage --to s'; do
+            is=0 # shellcheck disable=SC2086
+            setpriv --reuid 65534 --regid 65534 --clear-groups "$tool" $command \
+                -d "$work/shut/store" >out 2>err || is=$?
+            test $is -eq 6 || fail "$command without permission: exit $is: $(cat err)"
+        done
     done
 fi
 exits 3 'nowhere' requeue 5 -d nowhere

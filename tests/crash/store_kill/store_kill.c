@@ -239,9 +239,11 @@ int main(int count, char **values)
     (void)snprintf(path, sizeof path, "%s/store", directory);
     printf("seed %llu\n", (unsigned long long)seed);
     (void)fflush(stdout);
-    for (long i = 0; i < kills; i++) {
+    /* More of them, and later, on a machine so busy that none of that came to a fold. */
+    for (long i = 0; i < kills || ((!last || !folds) && i < kills + 100); i++) {
         core c;
-        uint64_t acked = kill_one(path, last, (long)(core_random(&random) % 60000));
+        long later = i < kills ? 0 : (i - kills + 1) * 10000;
+        uint64_t acked = kill_one(path, last, later + (long)(core_random(&random) % 60000));
         core_open(&c, path, NULL, &options);
         folds += hf_log_folded(c.log) > 1;
         last = verify(&c, NULL);
