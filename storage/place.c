@@ -167,14 +167,18 @@ int hf_place_find(const char *path, char *out, hf_place *place)
 
 /* ---- Nests */
 
+/* All that a nest may hold, also one that took after a store, or was it (hf_nest_replace). */
+static const char *const our_files[] = { HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb",
+                                         "holdfast.lock", "strikes", "last-stop",
+                                         "last-stop.new", "control.sock" };
+enum { OUR_FILES = sizeof our_files / sizeof *our_files };
+
 /* Remove our files, and the directory if nothing else is in it. */
 static void nest_remove(const char *path)
 {
-    static const char *const files[] = { HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb",
-                                         "holdfast.lock" };
     char file[PATH_MAX + 320];
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        (void)snprintf(file, sizeof file, "%s/%s", path, files[i]);
+    for (size_t i = 0; i < OUR_FILES; i++) {
+        (void)snprintf(file, sizeof file, "%s/%s", path, our_files[i]);
         (void)unlink(file);
     }
     (void)rmdir(path);
@@ -186,10 +190,11 @@ static bool only_our_files(const char *path)
     if (!dir)
         return false;
     bool ours = true;
-    for (struct dirent *e = readdir(dir); e && ours; e = readdir(dir))
-        ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0
-               || strcmp(e->d_name, HF_MARKER_FILE) == 0 || strcmp(e->d_name, HF_DATA_FILE) == 0
-               || strcmp(e->d_name, "lock.mdb") == 0 || strcmp(e->d_name, "holdfast.lock") == 0;
+    for (struct dirent *e = readdir(dir); e && ours; e = readdir(dir)) {
+        ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        for (size_t i = 0; !ours && i < OUR_FILES; i++)
+            ours = strcmp(e->d_name, our_files[i]) == 0;
+    }
     (void)closedir(dir);
     return ours;
 }
@@ -310,16 +315,6 @@ static int take_after(const hf_nest *nest, const char *path)
     return HF_OK;
 }
 
-static void old_remove(const char *path)
-{
-    static const char *const files[] = { "strikes", "last-stop", "last-stop.new", "control.sock" };
-    char file[PATH_MAX + 320];
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        (void)snprintf(file, sizeof file, "%s/%s", path, files[i]);
-        (void)unlink(file);
-    }
-}
-
 int hf_nest_replace(hf_nest *nest, const char *path)
 {
     char copy[PATH_MAX], data[PATH_MAX + 32];
@@ -330,14 +325,11 @@ int hf_nest_replace(hf_nest *nest, const char *path)
         err = sync_path(data);
     if (!err)
         err = sync_path(nest->path);
-    if (err) {
-        old_remove(nest->path);
+    if (err)
         return err;
-    }
     HF_TESTPOINT("store.replace.synced");
     if (renameat2(AT_FDCWD, nest->path, AT_FDCWD, path, RENAME_EXCHANGE)) {
         int failed = errno;
-        old_remove(nest->path);
         return hf_error(failed == EINVAL || failed == ENOSYS || failed == EBUSY || failed == EXDEV
                             ? HF_EINVAL : code_of(failed),
                         "cannot exchange %s for its copy: %s; --to makes one elsewhere", path,
@@ -346,9 +338,7 @@ int hf_nest_replace(hf_nest *nest, const char *path)
     HF_TESTPOINT("store.replace.exchanged");
     split(path, copy, &parent, &name);
     err = sync_path(*parent ? parent : "/");
-    if (!err) /* the nest is the old store now: discarded it goes */
-        old_remove(nest->path);
-    else
+    if (err) /* else the nest, which is the old store now, goes when it is discarded */
         nest->path[0] = '\0';
     return err;
 }

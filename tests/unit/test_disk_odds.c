@@ -82,8 +82,10 @@ static void test_old_nests(void **state)
     write_file(path_of("s.tmp-00000000000000aa/mine"), "x");
     write_file(path_of(stay[5]), "x");
     assert_int_equal(mkdir(path_of("s.tmp-00000000000000ff"), 0700), 0);
-    static const char *const ours[] = { "holdfast.id", "data.mdb", "lock.mdb", "holdfast.lock" };
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const ours[] = { "holdfast.id", "data.mdb", "lock.mdb", "holdfast.lock",
+                                        /* and of one that compact had made, or exchanged */
+                                        "strikes", "last-stop", "last-stop.new", "control.sock" };
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         char name[200];
         (void)snprintf(name, sizeof name, "%s/%s", path_of("s.tmp-00000000000000ff"), ours[i]);
         assert_non_null(file = fopen(name, "w"));
