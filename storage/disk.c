@@ -45,12 +45,13 @@ static hf_env *env_make(const char *path, bool writable)
     return e;
 }
 
-static uint64_t map_size(const hf_disk_options *options, const hf_datafile *file)
+static uint64_t map_size(hf_env *e, const hf_disk_options *options, const hf_datafile *file)
 {
     uint64_t used = file ? file->pages * file->page_size : 0;
     uint64_t size = options->store_max + options->reserve;
-    if (used >= size) /* store_max has been lowered */
-        size = used + options->reserve;
+    e->given = size;
+    if (used > size) /* store_max has been lowered */
+        size = used;
     if (options->flags & HF_LOOK && file && file->map_size > size)
         size = file->map_size; /* it may have grown further before we look again */
     uint64_t page = file ? file->page_size : (uint64_t)sysconf(_SC_PAGESIZE);
@@ -78,6 +79,21 @@ static int env_map(hf_env *e, const char *directory, const hf_disk_options *opti
     return err ? err : hf_env_map(e, directory, options);
 }
 
+/* A file that nearly fills the map may have few free pages (a tool wrote it, compact did,
+ * store_max was lowered, turns saved much while it was full): then what waits in it could
+ * not even be ended. It gets the reserve all the same; what is new must do with `given`. */
+static int env_widen(hf_env *e, hf_disk *disk, const hf_disk_options *options)
+{
+    uint64_t spare, file = hf_env_file_bytes(e, NULL), page = e->page_size;
+    if (e->map_bytes - file >= options->reserve)
+        return HF_OK;
+    int err = hf_env_spare(disk, &spare);
+    if (err || spare + e->map_bytes - file >= options->reserve)
+        return err;
+    e->map_bytes = file + (options->reserve - spare + page - 1) / page * page;
+    return hf_env_remap(e, options);
+}
+
 static int env_open(hf_env *e, const hf_disk_options *options)
 {
     hf_datafile file;
@@ -87,7 +103,7 @@ static int env_open(hf_env *e, const hf_disk_options *options)
     int err = hf_datafile_check(e->path, &file);
     if (err)
         return err;
-    e->map_bytes = map_size(options, &file);
+    e->map_bytes = map_size(e, options, &file);
     err = env_map(e, e->path, options);
     if (!err)
         err = hf_env_tables(e, false);
@@ -95,6 +111,8 @@ static int env_open(hf_env *e, const hf_disk_options *options)
         err = watch_open(e, e->path);
     if (!err && e->writable)
         (void)hf_env_sweep(e); /* of those who died since */
+    if (!err && e->writable)
+        err = env_widen(e, &disk, options);
     if (!err)
         err = hf_txn_read(&disk, &txn);
     if (err)
@@ -138,7 +156,7 @@ static int nest_fill(const hf_nest *nest, const char *path, const hf_disk_option
         return hf_error(HF_ENOMEM, "cannot open %s", path);
     memcpy(marker.uuid, f->uuid, sizeof marker.uuid);
     e->marker = marker;
-    e->map_bytes = map_size(options, NULL);
+    e->map_bytes = map_size(e, options, NULL);
     int err = env_map(e, nest->path, options);
     if (!err)
         err = hf_env_tables(e, true);

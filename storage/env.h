@@ -36,6 +36,8 @@ struct hf_env {
     unsigned        tables[HF_TABLES]; /* LMDB's handles */
     const char     *lmdb;      /* its version, in words */
     uint64_t        map_bytes, page_size;
+    uint64_t        given;     /* bytes of the file that what is new may use: the map has more
+                                  where the file was larger than store_max before */
     int             watch; /* another descriptor of the data file, see store.c */
     bool            writable;
     bool            engine; /* an engine, not only lookers, has it open */
@@ -61,6 +63,7 @@ int hf_env_usable(const hf_env *env);
 /* Map the data file in `directory` (made if missing), env->path for messages, with
  * env->map_bytes; open or `create` the tables. */
 int  hf_env_map(hf_env *env, const char *directory, const hf_disk_options *options);
+int  hf_env_remap(hf_env *env, const hf_disk_options *options); /* no transaction is open */
 int  hf_env_tables(hf_env *env, bool create);
 int  hf_env_fd(hf_env *env); /* of the data file; stays LMDB's */
 void hf_env_close(hf_env *env); /* and free it */

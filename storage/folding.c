@@ -454,6 +454,11 @@ uint64_t hf_log_parcel(hf_log *log)
     return log->blocked ? HF_PIECE : room / 16;
 }
 
+static bool has_room(hf_log *log, uint64_t want)
+{
+    return hf_disk_headroom(log->disk, want) && hf_disk_admits(log->disk, want);
+}
+
 bool hf_log_room(hf_log *log)
 {
     uint64_t want = hf_folding_headroom(log), now = hf_clock_mono_ns();
@@ -463,10 +468,10 @@ bool hf_log_room(hf_log *log)
     if (due || !log->checked_ns) {
         log->roomy = hf_folding_roomy(log);
         uint64_t sure = want + blind * 3 + growth(log);
-        bool room = hf_disk_headroom(log->disk, sure);
+        bool room = has_room(log, sure);
         if (log->kept.count && (!room || !log->roomy || log->blocked)) { /* goes first */
             (void)hf_history_forget(log);
-            room = hf_disk_headroom(log->disk, sure);
+            room = has_room(log, sure);
         }
         get_tight(log, !room || log->blocked);
         log->unchecked = 0;

@@ -5,7 +5,7 @@
  * pages are counted without walking the free list (see hf_env_spare), and only if
  * something was committed since and the last count is not plainly enough.
  *
- * hf_disk_space: any thread. hf_disk_headroom: the journal. */
+ * hf_disk_space: any thread. The others: the journal. */
 #include "storage/env.h"
 
 #define TAIL_STEP (UINT64_C(1) << 20)
@@ -74,4 +74,12 @@ bool hf_disk_headroom(hf_disk *disk, uint64_t want)
             return e->spare + tail >= want && left >= want;
     }
     return e->spare + tail >= want;
+}
+
+/* After hf_disk_headroom, which has counted. */
+bool hf_disk_admits(const hf_disk *disk, uint64_t want)
+{
+    const hf_env *e = disk->env;
+    uint64_t file = hf_env_file_bytes(e, NULL), left = e->given > file ? e->given - file : 0;
+    return e->map_bytes <= e->given || e->spare + left >= want;
 }

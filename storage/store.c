@@ -192,6 +192,12 @@ int hf_env_map(hf_env *e, const char *directory, const hf_disk_options *options)
     return HF_OK;
 }
 
+int hf_env_remap(hf_env *e, const hf_disk_options *options)
+{
+    int rc = mdb_env_set_mapsize(e->mdb, (size_t)e->map_bytes);
+    return rc ? map_failed(e, options, rc) : HF_OK;
+}
+
 /* The handles of the tables, which stay valid after this transaction. */
 int hf_env_tables(hf_env *e, bool create)
 {

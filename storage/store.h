@@ -97,6 +97,8 @@ int hf_disk_space(hf_disk *disk, hf_space *space);
  * system: free pages in the file plus allocated tail, within the map. True if
  * so. Cheap when nothing changed (at most one look at the free list per call). */
 bool hf_disk_headroom(hf_disk *disk, uint64_t want);
+/* And may what is new use so much of it? Not where the file outgrew a store_max. */
+bool hf_disk_admits(const hf_disk *disk, uint64_t want);
 
 /* Stale readers of dead processes are swept; returns how many there were. */
 int hf_disk_sweep(hf_disk *disk);

@@ -159,6 +159,47 @@ static void test_full_map(void **state)
     hf_disk_close(disk);
 }
 
+/* A file without a free page that ends just below what a lower store_max allows: what is in
+ * it can be ended, and nothing new may come till that is done. However often it is opened. */
+static void test_dense(void **state)
+{
+    (void)state;
+    hf_disk *disk = NULL;
+    hf_disk_options small = { .store_max = MIB(32), .reserve = MIB(2) };
+    hf_space space;
+
+    assert_int_equal(hf_disk_open(&disk, path_of("dense"), &small), HF_OK);
+    assert_int_equal(put_many(disk, 0, 8000, 900), HF_OK);
+    assert_int_equal(hf_disk_space(disk, &space), HF_OK);
+    assert_true(space.file_bytes > MIB(6) && space.free_bytes < MIB(1));
+    hf_disk_close(disk);
+    uint64_t file = space.file_bytes, map = 0;
+    small.store_max = file - small.reserve + 4 * 4096;
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(hf_disk_open(&disk, path_of("dense"), &small), HF_OK);
+        assert_true(hf_disk_headroom(disk, MIB(1)));
+        assert_false(hf_disk_admits(disk, MIB(1)));
+        assert_int_equal(hf_disk_space(disk, &space), HF_OK);
+        assert_true(space.map_bytes >= file + MIB(1));
+        assert_true(!map || map == space.map_bytes);
+        map = space.map_bytes;
+        hf_disk_close(disk);
+    }
+    assert_int_equal(hf_disk_open(&disk, path_of("dense"), &small), HF_OK);
+    assert_int_equal(del_many(disk, 0, 8000), HF_OK);
+    for (int i = 0; i < 3; i++) /* what a commit frees may be used after the next */
+        assert_int_equal(put_many(disk, 0, 1, 10), HF_OK);
+    assert_true(hf_disk_headroom(disk, MIB(1)));
+    assert_true(hf_disk_admits(disk, MIB(1)));
+    hf_disk_close(disk);
+    small.store_max = MIB(1); /* and lower than the file: it is free, no more is needed */
+    assert_int_equal(hf_disk_open(&disk, path_of("dense"), &small), HF_OK);
+    assert_int_equal(hf_disk_space(disk, &space), HF_OK);
+    assert_true(space.map_bytes <= space.file_bytes);
+    assert_int_equal(put_many(disk, 0, 50, 900), HF_OK);
+    hf_disk_close(disk);
+}
+
 /* ---- Headroom */
 
 /* What is counted as free is what can be written without the file growing. */
@@ -280,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_unknown_but_there),
         cmocka_unit_test(test_dead_and_looked_at),
         cmocka_unit_test(test_spoiled),       cmocka_unit_test(test_full_map),
+        cmocka_unit_test(test_dense),
         cmocka_unit_test(test_free_pages),    cmocka_unit_test(test_full_file_system),
         cmocka_unit_test(test_file_limit),
     };
