@@ -35,7 +35,12 @@ void doctor_permissions(doctor *d)
     }
     const struct passwd *owner = getpwuid(about.st_uid);
     const char *name = owner != NULL ? owner->pw_name : "somebody else";
-    if (access(store, W_OK) != 0 || access(path, R_OK | W_OK) != 0)
+    bool may = access(store, W_OK) == 0 && access(path, R_OK | W_OK) == 0;
+    if (!may && errno == EROFS)
+        doctor_find(d, "permissions", DOCTOR_BAD,
+                    "The file system is mounted for reading only: mount it so that it can be "
+                    "written.");
+    else if (!may)
         doctor_find(d, "permissions", DOCTOR_BAD,
                     "This user may not write the store, it belongs to %s: run the engine and "
                     "the tool as that user.", name);

@@ -106,6 +106,12 @@ chmod 755 store
 rm store/last-stop
 "$tool" doctor -d store >doctor 2>&1 || [ $? = 1 ]
 grep -q '^warn  permissions .*755' doctor || die "doctor misses the rights: $(cat doctor)"
+# Mounted for reading only it is nobody's fault; who may not mount can't try.
+if unshare -m sh -c 'mount --bind store store && mount -o remount,bind,ro store' 2>/dev/null; then
+    unshare -m sh -c 'mount --bind store store && mount -o remount,bind,ro store
+        "$1" doctor -d store' sh "$tool" >doctor 2>&1 || [ $? = 1 ]
+    grep -q '^bad .*for reading only' doctor || die "doctor misses the mount: $(cat doctor)"
+fi
 touch -d '+1 day' store/data.mdb
 code=0
 "$tool" doctor -d store >doctor 2>&1 || code=$?
