@@ -256,6 +256,8 @@ void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
         take_state(shard, p);
         if (p->alarms)
             box->words_end = p->batch->end;
+        if (p->alarms && shard->words_end < p->batch->end)
+            shard->words_end = p->batch->end;
         if (p->rows)
             hf_rows_keep(shard, p->actor, p->rows, p->actor->batch);
     }

@@ -173,6 +173,13 @@ static int pull_record(hf_shard *shard, uint32_t *turns)
     return err;
 }
 
+/* Some actor in line cannot go on before more is read, however urgent it is. */
+static bool is_awaited(const hf_shard *shard)
+{
+    return shard->at->base + (shard->at_done ? shard->at->count : shard->at_index)
+           < shard->words_end;
+}
+
 /* Take messages from the log: some turns, or all that is there. */
 int hf_pull(hf_shard *shard)
 {
@@ -181,7 +188,7 @@ int hf_pull(hf_shard *shard)
         shard->ahead = 0;
     if (hf_urgency_calls(shard))
         turns = HF_URGENCY_AHEAD - shard->ahead;
-    else if (!shard->reads_on
+    else if (!shard->reads_on && !is_awaited(shard)
              && (shard->ready.levels > 1 || shard->ahead > HF_URGENCY_AHEAD / 2))
         return HF_OK; /* who stands there comes first */
     int err = HF_OK;

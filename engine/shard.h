@@ -85,6 +85,7 @@ typedef struct hf_shard {
     uint32_t        era;           /* of the turn that was admitted last: limit.c */
     uint32_t        now_ms;        /* coarse clock for who stands in line */
     uint32_t        ahead;         /* letters taken out of the log and not run, about */
+    uint64_t        words_end;     /* some mailbox waits until it has read up to there */
     hf_parcel     **timers;        /* heap by due_ns */
     uint32_t        timer_count, timer_room;
     uint32_t        parcels;       /* alive; the heap has room for so many */
