@@ -499,10 +499,15 @@ static int make_change(hf_answers *answers, hf_inquiry *inquiry, facts *f, const
         return err;
     if (plan->count)
         return send_letters(answers, inquiry, f, plan);
+    bool words = plan->pauses || plan->resumes;
+    if (words) /* the program pauses and resumes, too */
+        pthread_mutex_lock(&engine->pauses.order);
     err = commit_facts(engine, plan);
     if (!err && (plan->facts.count || plan->delayed.count) && follow(engine, plan))
         err = hf_error(HF_EUNKNOWN, "on disk, but this engine cannot follow: %s",
                        hf_error_detail());
+    if (words)
+        pthread_mutex_unlock(&engine->pauses.order);
     return err;
 }
 

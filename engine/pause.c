@@ -174,7 +174,8 @@ void hf_pauses_remove(hf_engine *engine, const char *what)
 
 int hf_pauses_load(hf_engine *engine)
 {
-    if (pthread_rwlock_init(&engine->pauses.lock, NULL))
+    if (pthread_rwlock_init(&engine->pauses.lock, NULL)
+        || pthread_mutex_init(&engine->pauses.order, NULL))
         return hf_error(HF_ENOMEM, "pauses");
     int err = load_table(engine);
     return err ? err : hf_window_facts(hf_log_window(engine->log), load_fact, engine);
@@ -187,6 +188,7 @@ void hf_pauses_done(hf_engine *engine)
         hf_mem_free(p->what[i]);
     hf_mem_free(p->what);
     pthread_rwlock_destroy(&p->lock);
+    pthread_mutex_destroy(&p->order);
 }
 
 /* ---- The public calls */
@@ -204,6 +206,18 @@ static int commit_word(hf_engine *engine, hf_op op, const char *what)
     if (!err)
         err = hf_journal_wait(engine, batch);
     hf_batch_free(batch);
+    return err;
+}
+
+static int change(hf_engine *engine, hf_op op, const char *what)
+{
+    pthread_mutex_lock(&engine->pauses.order);
+    int err = commit_word(engine, op, what);
+    if (!err && op == HF_OP_PAUSE)
+        err = hf_pauses_add(engine, what);
+    else if (!err)
+        hf_pauses_remove(engine, what);
+    pthread_mutex_unlock(&engine->pauses.order);
     return err;
 }
 
@@ -356,9 +370,7 @@ int hf_pause(hf_engine *engine, const char *what, hf_message_fn each, void *user
     if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside()))
         err = hf_error(HF_EDEADLOCK, "hf_pause waits for turns; not in a turn or callback");
     if (!err)
-        err = commit_word(engine, HF_OP_PAUSE, what);
-    if (!err)
-        err = hf_pauses_add(engine, what);
+        err = change(engine, HF_OP_PAUSE, what);
     if (err)
         return err;
     wait_settled(engine, what);
@@ -371,9 +383,5 @@ int hf_resume(hf_engine *engine, const char *what)
     const hf_turn *turn = hf_turn_current();
     if (!err && turn && turn->on_shard)
         err = hf_error(HF_EDEADLOCK, "hf_resume waits for the disk; not in a turn on a shard");
-    if (!err)
-        err = commit_word(engine, HF_OP_RESUME, what);
-    if (!err)
-        hf_pauses_remove(engine, what);
-    return err;
+    return err ? err : change(engine, HF_OP_RESUME, what);
 }

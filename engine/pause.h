@@ -17,6 +17,8 @@ typedef struct hf_pauses {
     char           **what;      /* "type", "type/key" or "*" */
     uint32_t         count, room;
     atomic_uint      any;       /* count, readable without the lock */
+    pthread_mutex_t  order;     /* of changes: from the commit until memory follows, or disk
+                                   and memory could end up with different ones */
 } hf_pauses;
 
 int  hf_pauses_load(hf_engine *engine); /* those in the store */
