@@ -486,7 +486,9 @@ static int run_mailbox(hf_shard *shard, hf_mailbox *box)
     for (int i = 0; !err && i < TURNS_EACH && may; i++) {
         may = !hf_suspects_any(shard->engine)
             || hf_suspects_let_run(shard->engine, box->actor->hash);
-        if (may && (shard->reads_on || hf_urgency_calls(shard)))
+        if (may && (shard->reads_on || hf_urgency_calls(shard)
+                    || atomic_load_explicit(&shard->engine->phase, memory_order_relaxed)
+                           != HF_LIVE))
             break;
         if (may)
             err = step_mailbox(shard, box);

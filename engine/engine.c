@@ -416,17 +416,25 @@ int hf_drain(hf_engine *engine, uint32_t timeout_ms)
 
 /* ---- Closing */
 
+/* A turn on a shard must not block: it has this long in any case. */
+enum { SHARD_TURN_MS = 1000 };
+
 static int wait_for_turns(hf_engine *engine, uint32_t timeout_ms)
 {
-    uint64_t start = hf_clock_real_ns();
-    while (hf_pools_halt(engine)) {
-        struct timespec pause = { 0, 1000000 };
-        if (timeout_ms != HF_NEVER
-            && hf_clock_real_ns() - start >= (uint64_t)timeout_ms * 1000000)
+    uint64_t start = hf_clock_real_ns(), sleep_ns = 20000;
+    for (;;) {
+        uint32_t in_turns, pools = hf_pools_halt(engine);
+        uint32_t shards = hf_shards_halt(engine, &in_turns);
+        if (!pools && !shards)
+            return HF_OK;
+        uint64_t waited = (hf_clock_real_ns() - start) / 1000000;
+        if (timeout_ms != HF_NEVER && waited >= timeout_ms
+            && (pools || (in_turns && waited >= SHARD_TURN_MS)))
             return hf_error(HF_ETIMEDOUT, "turns still run");
+        struct timespec pause = { 0, (long)sleep_ns };
         nanosleep(&pause, NULL);
+        sleep_ns = sleep_ns < 1000000 ? sleep_ns * 2 : sleep_ns;
     }
-    return HF_OK;
 }
 
 int hf_close(hf_engine *engine, uint32_t timeout_ms)

@@ -127,6 +127,39 @@ void hf_shards_wake(hf_engine *engine)
         hf_shard_ring(&engine->shards[i]);
 }
 
+/* Between turns, and after the engine began to close: it takes no more. */
+static void halt(hf_shard *shard, hf_errand *errand)
+{
+    (void)errand;
+    atomic_store(&shard->halts, 2);
+}
+
+/* Its thread writes the number meanwhile: old or new, either will do. */
+__attribute__((no_sanitize("thread")))
+static bool in_turn(const hf_shard *shard)
+{
+    return shard->slot->id != 0;
+}
+
+uint32_t hf_shards_halt(hf_engine *engine, uint32_t *in_turns)
+{
+    uint32_t left = 0;
+    *in_turns = 0;
+    for (uint32_t i = 0; i < engine->shard_count; i++) {
+        hf_shard *shard = &engine->shards[i];
+        int not_asked = 0;
+        if (atomic_compare_exchange_strong(&shard->halts, &not_asked, 1)) {
+            shard->halt.run = halt;
+            hf_shard_send_errand(shard, &shard->halt);
+        }
+        if (atomic_load(&shard->halts) == 2)
+            continue;
+        left++;
+        *in_turns += in_turn(shard);
+    }
+    return left;
+}
+
 void hf_shards_stop(hf_engine *engine)
 {
     for (uint32_t i = 0; engine->shards && i < engine->shard_count; i++) {

@@ -49,6 +49,8 @@ typedef struct hf_shard {
     hf_parcel      *finished;      /* turns of pools that are settled */
     hf_errand      *errands, **errands_end;
     atomic_uint     errand_count;  /* not run yet */
+    hf_errand       halt;          /* while the engine closes */
+    atomic_int      halts;         /* 0: not asked, 1: asked, 2: it runs no turn any more */
     /* written by the shard, read by any */
     _Atomic uint64_t quiet;        /* the bell (+ 1) at which it had nothing to do and
                                       nothing on its way; 0: it is busy */
@@ -110,6 +112,8 @@ typedef struct hf_shard {
 
 int  hf_shards_make(hf_engine *engine);  /* before the journal's thread, which asks them */
 int  hf_shards_start(hf_engine *engine);
+/* It closes: how many may still run a turn, and how many of these are in one? */
+uint32_t hf_shards_halt(hf_engine *engine, uint32_t *in_turns);
 void hf_shards_stop(hf_engine *engine);  /* lets running turns end */
 void hf_shards_done(hf_engine *engine);  /* frees; after the journal ended, too */
 void hf_shards_wake(hf_engine *engine);
