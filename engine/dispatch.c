@@ -205,8 +205,9 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     hf_engine *engine = shard->engine;
     hf_turn *turn = shard->turn;
     hf_batch *batch = hf_shard_batch(shard);
+    bool limited = is_limited(actor, e); /* what e points to may end with its parcel */
     if (!batch) {
-        if (is_limited(actor, e))
+        if (limited)
             hf_limit_ended_here(shard, actor->kind, HF_SAYS_NOTHING);
         return HF_ENOMEM;
     }
@@ -236,7 +237,7 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
     shard->slot->id = 0;
     if (hf_suspects_any(engine))
         hf_suspect_ended(engine, e->id);
-    if (is_limited(actor, e))
+    if (limited)
         hf_limit_ended_here(shard, actor->kind, err ? HF_SAYS_NOTHING : says);
     bool tight = atomic_load_explicit(&engine->tight, memory_order_relaxed);
     if (!err && batch == shard->batch

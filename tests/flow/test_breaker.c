@@ -492,6 +492,32 @@ static void test_later_of_both(void **state)
     ring_ok(hf_close(e, HF_NEVER));
 }
 
+/* The alarm's name, which tells whether it counts, ends with what waited for its retry. */
+static int on_retried(hf_turn *turn, const hf_message *msg)
+{
+    if (msg->cause != HF_ALARM)
+        hf_set_alarm(turn, "soon", 0, hf_str(""));
+    else if (msg->attempt == 1)
+        return hf_fail(turn, 1, "not yet");
+    else
+        atomic_fetch_add(&seen->done, 1);
+    return HF_OK;
+}
+
+static void test_alarm_that_is_retried(void **state)
+{
+    static const hf_type types[] = {
+        { .name = "a", .handle = on_retried, .break_after = 100, .retry_ms = 1 }, { 0 } };
+    (void)state;
+    forget_all();
+    hf_engine *e = open_with("retried", types);
+    for (int i = 1; i <= 20; i++) {
+        send(e, "a", 1, 1);
+        until_at_least(&seen->done, i);
+    }
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
 int main(int argc, char **argv)
 {
     seen = ring_shared(sizeof *seen);
@@ -502,6 +528,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_snooze_and_bury), cmocka_unit_test(test_percent),
         cmocka_unit_test(test_later_of_both), cmocka_unit_test(test_reopen),
         cmocka_unit_test(test_row_goes_on), cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_alarm_that_is_retried),
     };
     const struct CMUnitTest minute[] = { cmocka_unit_test(test_minute) };
     if (argc > 1 && strcmp(argv[1], "minute") == 0)
