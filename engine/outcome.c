@@ -55,14 +55,46 @@ static int dead_address(const hf_turn *turn, char address[HF_ADDRESS_MAX + 1])
     return len > HF_ADDRESS_MAX ? hf_error(HF_EINVAL, "%s%s is too long", to, key) : HF_OK;
 }
 
+/* Neither how long a body may be nor how much a turn may stage counts here: what died had a
+ * body of its own, and the hook may have staged before. */
+static int stage_note(hf_turn *turn, const char *to, hf_bytes text)
+{
+    const hf_letter letter = { .size = sizeof letter, .to = to, .kind = "dead" };
+    hf_entry e;
+    uint32_t shard;
+    int err = hf_letter_entry(turn->engine, &letter, &e, &shard);
+    if (err)
+        return err;
+    e.data = text;
+    e.from = turn->e->to;
+    e.from_len = turn->e->to_len;
+    e.parent = turn->e->id;
+    if (hf_segment_add(&turn->batch->segments[shard], &e))
+        return hf_error(HF_ENOMEM, "a note to %s", to);
+    turn->sends++;
+    turn->batch->sends++;
+    return HF_OK;
+}
+
+/* There can't be such an actor: with that key its address is too long. */
+static int not_told(const hf_turn *turn, const hf_entry *m, int err)
+{
+    hf_engine_log(turn->engine, HF_ERROR, "%s: its .dead_to is not told of message %llu: %s: %s",
+                  m->to, (unsigned long long)m->id, hf_strerror(err), hf_error_detail());
+    return HF_OK;
+}
+
 /* Tell .dead_to, in the same commit: who died, of what, and what it said. For want of
  * memory alone the death waits. */
 static int tell_dead_to(hf_turn *turn, const hf_entry *m)
 {
     char to[HF_ADDRESS_MAX + 1];
     hf_out out = { 0 };
-    if (!turn->kind->is.dead_to || dead_address(turn, to))
+    if (!turn->kind->is.dead_to)
         return HF_OK;
+    int err = dead_address(turn, to);
+    if (err)
+        return not_told(turn, m, err);
     hf_out_map(&out, NULL);
     hf_out_uint(&out, "id", m->id);
     hf_out_text(&out, "to", hf_view(m->to, m->to_len));
@@ -71,11 +103,10 @@ static int tell_dead_to(hf_turn *turn, const hf_entry *m)
     hf_out_uint(&out, "attempts", m->attempt);
     hf_out_bin(&out, "body", m->data);
     hf_out_end(&out);
-    int err = out.err;
-    if (!err)
-        hf_send(turn, to, "dead", hf_out_bytes(&out));
+    err = out.err ? hf_error(HF_ENOMEM, "a note to %s", to)
+                  : stage_note(turn, to, hf_out_bytes(&out));
     hf_out_done(&out);
-    return err || turn->err == HF_ENOMEM ? hf_error(HF_ENOMEM, "a note to %s", to) : HF_OK;
+    return err && err != HF_ENOMEM ? not_told(turn, m, err) : err;
 }
 
 int hf_outcome_bury(hf_turn *turn, hf_entry *m)
