@@ -342,7 +342,7 @@ static int tell_one(teller *t, hf_view_of *view, const struct waiting_at *at,
                        .about = e.cause == HF_ANSWER || e.cause == HF_GONE ? e.about : 0,
                        .urgency = e.urgency, .replaced = e.replaced,
                        .user = kind ? kind->is.user : NULL };
-    if (e.cause == HF_ALARM && e.op == HF_OP_SEND)
+    if (e.cause == HF_ALARM && e.about)
         hf_schedule_told(&msg, &e);
     return each(user, &msg);
 }

@@ -8,7 +8,8 @@
  * What goes by a clock on the wall is due at a time of day; intervals go by engine time,
  * which nobody sets. Ticks that went by unseen (the engine was down, the clock was put
  * forward) are made up for as the schedule says. Fails for want of memory: the tick is
- * tried again; a damaged row buries it. The turn's thread. */
+ * tried again; without its time zone it is looked at once an hour; a damaged row buries the
+ * tick. The turn's thread. */
 #include "engine/schedule.h"
 
 #include "engine/alarms.h"
@@ -132,6 +133,24 @@ static int check_words(const hf_turn *turn, const char *name, const char *text, 
     return HF_OK;
 }
 
+static int tick(hf_turn *turn, schedule *s);
+
+/* It goes on as it is. Its tick may be long overdue: it waits behind other messages, or
+ * somebody cancelled it. Then this is its turn; one that waits counts no more. */
+static int go_on(hf_turn *turn, schedule *s)
+{
+    uint64_t late = s->due + LATE_MS;
+    if (late >= hf_clock_wall_ms() && late >= hf_timebase_now(turn->engine))
+        return HF_OK;
+    int err = hf_cron_parse(&s->cron, s->text);
+    if (err)
+        return err == HF_EINVAL ? HF_OK : err; /* its zone is not there; as tick does */
+    if (late < now_of(turn, &s->cron))
+        err = tick(turn, s);
+    hf_cron_done(&s->cron);
+    return err;
+}
+
 static bool is_same(const schedule *a, const schedule *b)
 {
     return strcmp(a->text, b->text) == 0 && a->missed == b->missed && a->body.len == b->body.len
@@ -145,7 +164,7 @@ static int define(hf_turn *turn, schedule *s)
     if (err && err != HF_ENOTFOUND)
         return err;
     if (!err && is_same(&old, s))
-        return HF_OK; /* it goes on as it is */
+        return go_on(turn, &old);
     err = hf_cron_parse(&s->cron, s->text);
     if (err)
         return err;
@@ -270,6 +289,18 @@ static int tick(hf_turn *turn, schedule *s)
     return err;
 }
 
+/* Its words were good when it was defined: the time zone is not on this machine, or can't be
+ * read now. It must not end of that. */
+static void stand_still(hf_turn *turn, hf_bytes of)
+{
+    char name[HF_NAME_MAX + 1];
+    hf_engine_log(turn->engine, HF_ERROR, "%s: schedule %.*s stands still, and is looked at in an "
+                  "hour again: %s", turn->e->to, (int)of.len, (const char *)of.data,
+                  hf_error_detail());
+    alarm_name(name, HF_TICK_LOOK, of);
+    hf_alarm_own(turn, name, 0, LOOK_MS);
+}
+
 int hf_schedule_tick(hf_turn *turn)
 {
     schedule s;
@@ -277,9 +308,10 @@ int hf_schedule_tick(hf_turn *turn)
     int err = read_row(turn, name, &s);
     if (err == HF_ENOTFOUND)
         return HF_OK; /* it ended meanwhile */
-    if (!err)
-        err = hf_cron_parse(&s.cron, s.text);
-    if (!err) {
+    if (!err && (err = hf_cron_parse(&s.cron, s.text)) == HF_EINVAL) {
+        stand_still(turn, name);
+        err = HF_OK;
+    } else if (!err) {
         err = tick(turn, &s);
         hf_cron_done(&s.cron);
     }

@@ -15,10 +15,11 @@
  * see whether somebody has set the clock back meanwhile. */
 enum { HF_TICK = 2, HF_TICK_LOOK = 3 };
 
-/* A delayed letter is due as well, and may be of any kind: it is no alarm. */
+/* Also one that an operator requeued or edited. A delayed letter is due as well, and may be
+ * of any kind: it is no alarm. */
 static inline bool hf_schedule_is_tick(const hf_entry *e)
 {
-    return e->op == HF_OP_DUE && e->cause == HF_ALARM && e->name_len
+    return e->cause == HF_ALARM && e->name_len
            && (e->name[0] == HF_TICK || e->name[0] == HF_TICK_LOOK);
 }
 
@@ -29,7 +30,8 @@ static inline bool hf_entry_is_ours(const hf_entry *e)
     return hf_join_is_note(e) || hf_schedule_is_tick(e);
 }
 
-/* Of the message of a tick: when it was due, and what it stands for. */
+/* Of the message of a tick, which has an `about`, also requeued; no alarm's has: when it was
+ * due, and what it stands for. */
 static inline void hf_schedule_told(hf_message *msg, const hf_entry *e)
 {
     msg->due = e->about;

@@ -165,7 +165,7 @@ void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_en
     msg->lost = hf_entry_lost(e);
     msg->retry = 0;
     msg->missed = 0;
-    if (e->cause == HF_ALARM && e->op == HF_OP_SEND)
+    if (e->cause == HF_ALARM && e->about)
         hf_schedule_told(&turn->msg, e);
 }
 
@@ -244,7 +244,7 @@ bool hf_turn_run(hf_turn *turn)
     HF_TESTPOINT("turn.begin");
     if (turn->joins && hf_join_is_note(turn->e))
         return hf_turn_judge(turn, hf_join_count(turn));
-    if (turn->e->op == HF_OP_DUE && hf_schedule_is_tick(turn->e))
+    if (turn->e->cause == HF_ALARM && hf_schedule_is_tick(turn->e))
         return hf_turn_judge(turn, hf_schedule_tick(turn));
     int code = turn->state_version == turn->kind->is.version ? HF_OK : hf_upgrade_state(turn);
     if (code)
