@@ -93,11 +93,13 @@ int hf_expiry_letter(hf_shard *shard, hf_mailbox *box, hf_letters *from,
     return HF_OK;
 }
 
-/* One that was edited before it was begun still has its time. */
+/* One that was edited before it was begun still has its time, and so has the newest of those
+ * that replace each other. */
 static bool is_late(hf_shard *shard, hf_parcel *p)
 {
     static const char why[] = "expired";
-    if (p->e.op != HF_OP_REQUEUE || p->e.attempt || !p->e.expires
+    bool fresh = p->e.op == HF_OP_REQUEUE || p->e.flags & HF_ENTRY_CONFLATES;
+    if (!fresh || p->e.attempt || !p->e.expires
         || hf_timebase_now(shard->engine) < p->e.expires)
         return false;
     p->e.err = HF_EDEAD;

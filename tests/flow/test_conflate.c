@@ -510,6 +510,47 @@ static void test_killed(void **state)
     munmap(s, sizeof *s);
 }
 
+/* The newest one's time may be over before its turn comes: it is dead, with those it replaced. */
+static void check_expired(const char *name, const char *to, bool reopen)
+{
+    forget();
+    hf_engine *e = open_with(name, TYPES, 256 << 10);
+    ring_ok(hf_pause(e, to, NULL, NULL));
+    put(e, to, "fuel", "1", 1);
+    for (int i = 0; i < 3; i++)
+        ring_ok(hf_mail(e, HF_LETTER(.to = to, .kind = i < 2 ? "fuel" : "alone", .conflate = 1,
+                                     .expires_ms = 20), 1, NULL));
+    ring_ok(hf_mail(e, HF_LETTER(.to = to, .kind = "pos", .conflate = 1, .expires_ms = 20), 1,
+                    NULL));
+    put(e, to, "pos", "2", 1);
+    usleep(50000);
+    if (reopen) {
+        ring_ok(hf_close(e, HF_NEVER));
+        e = open_with(name, TYPES, 256 << 10);
+    }
+    ring_ok(hf_resume(e, to));
+    ring_ok(hf_drain(e, 30000));
+    assert_string_equal(seen, "pos:2+1 ");
+    hf_stats stats = HF_STATS;
+    ring_ok(hf_stat(e, &stats));
+    assert_int_equal(stats.dead, 2);
+    assert_int_equal(stats.waiting, 0);
+    ring_ok(hf_close(e, HF_NEVER));
+    e = open_with(name, TYPES, 256 << 10);
+    ring_ok(hf_drain(e, 30000));
+    assert_string_equal(seen, "pos:2+1 ");
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static void test_expired(void **state)
+{
+    (void)state;
+    check_expired("expired", "a/1", false);
+    check_expired("expired, opened", "a/1", true);
+    check_expired("expired of a pool", "p/1", false);
+    check_expired("expired of a pool, opened", "p/1", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_running), cmocka_unit_test(test_dead),
         cmocka_unit_test(test_many),    cmocka_unit_test(test_many_kinds),
         cmocka_unit_test(test_killed),  cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_expired),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
