@@ -43,6 +43,8 @@ typedef struct hf_response {
     uint64_t         ask;
     struct hf_flush *flush; /* tells it, when that is through its position; NULL: nobody */
     uint64_t         position; /* in its batch, then in the log */
+    bool             known;    /* of a turn before, maybe of an earlier run: it waits until all
+                                  that that one left is flushed */
     int              err;   /* HF_OK or HF_EDEAD */
     bool             given; /* else the turn ended without one */
     size_t           len;

@@ -124,6 +124,7 @@ bool hf_flush_park_known(hf_engine *engine, const char *to, size_t len, hf_respo
         return false;
     r->position = atomic_load(&engine->published); /* somewhere below lies the SAVE */
     r->position -= r->position > 0;
+    r->known = true;
     park(kind->flush, r);
     return true;
 }
@@ -326,9 +327,10 @@ static void write_row(hf_flush *f, uint64_t low)
 static void release(hf_flush *f)
 {
     hf_response *go = NULL, **end = &go, *next;
+    bool walking = atomic_load(&f->walking);
     pthread_mutex_lock(&f->lock);
     for (hf_response **link = &f->waiting, *r; (r = *link);) {
-        if (r->position >= f->through) {
+        if (r->position >= f->through || (r->known && walking)) {
             link = &r->next;
             continue;
         }
