@@ -134,13 +134,6 @@ static void halt(hf_shard *shard, hf_errand *errand)
     atomic_store(&shard->halts, 2);
 }
 
-/* Its thread writes the number meanwhile: old or new, either will do. */
-__attribute__((no_sanitize("thread")))
-static bool in_turn(const hf_shard *shard)
-{
-    return shard->slot->id != 0;
-}
-
 uint32_t hf_shards_halt(hf_engine *engine, uint32_t *in_turns)
 {
     uint32_t left = 0;
@@ -155,7 +148,7 @@ uint32_t hf_shards_halt(hf_engine *engine, uint32_t *in_turns)
         if (atomic_load(&shard->halts) == 2)
             continue;
         left++;
-        *in_turns += in_turn(shard);
+        *in_turns += hf_strike_slot_id(shard->slot) != 0;
     }
     return left;
 }

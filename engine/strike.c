@@ -178,6 +178,12 @@ void hf_strikes_slot_free(hf_strikes *strikes, hf_strike_slot *slot)
     atomic_fetch_and(&strikes->file->taken[number / 64], ~(UINT64_C(1) << number % 64));
 }
 
+__attribute__((no_sanitize("thread")))
+uint64_t hf_strike_slot_id(const hf_strike_slot *slot)
+{
+    return slot->id;
+}
+
 /* Others write their slots while we look: each number is whole, old or new, and
  * that is all that is asked. */
 __attribute__((no_sanitize("thread")))

@@ -42,6 +42,8 @@ void hf_strikes_close(hf_strikes *strikes, bool clean);
 /* The slot of a thread that runs turns; NULL when all are taken. */
 hf_strike_slot *hf_strikes_slot(hf_strikes *strikes);
 void hf_strikes_slot_free(hf_strikes *strikes, hf_strike_slot *slot);
+/* What it runs, 0: nothing. Its thread writes that meanwhile: old or new. Any thread. */
+uint64_t hf_strike_slot_id(const hf_strike_slot *slot);
 
 /* Ids that run now, as the slots say; returns how many (at most room). */
 uint32_t hf_strikes_running(const hf_strikes *strikes, uint64_t *ids, uint32_t room);

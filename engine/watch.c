@@ -69,19 +69,12 @@ void hf_watch_done(hf_watch *watch)
     watch->threads = NULL;
 }
 
-/* Its thread writes it while we look: old or new, that is all that is asked. */
-__attribute__((no_sanitize("thread")))
-static uint64_t id_in(const hf_strike_slot *slot)
-{
-    return slot->id;
-}
-
 /* Does it run a turn? Notes since when. */
 static bool look_at(hf_watched *w, uint64_t now)
 {
     uint64_t mark = w->shard ? atomic_load(&w->shard->activity)
                              : atomic_load(&w->turn->began_ns);
-    uint64_t id = id_in(w->slot);
+    uint64_t id = hf_strike_slot_id(w->slot);
     if (id && (id != w->id || mark != w->mark)) {
         w->mark = mark;
         w->since_ns = w->shard || !mark ? now : mark;
@@ -147,7 +140,7 @@ void hf_watch_stop(hf_watch *watch, uint64_t id)
 {
     pthread_mutex_lock(&watch->lock);
     for (uint32_t i = 0; i < watch->count; i++)
-        if (id_in(watch->threads[i].slot) == id)
+        if (hf_strike_slot_id(watch->threads[i].slot) == id)
             atomic_store(&watch->threads[i].turn->cancel, id);
     pthread_mutex_unlock(&watch->lock);
 }

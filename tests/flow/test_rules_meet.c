@@ -1,5 +1,6 @@
 /* test_rules_meet.c - rules that meet each other: a dead letter as large as may be and .dead_to,
  * schedules and what an operator does to their ticks, or a machine that lost a time zone. */
+#include "tests/support/calendar.h"
 #include "tests/support/ring.h"
 
 #include "recovery/holdfast_recovery.h"
@@ -10,25 +11,6 @@
 #include <time.h>
 
 enum { BODY_MAX = 4000 };
-#define BASE UINT64_C(1774656000000) /* 2026-03-28 00:00 UTC */
-#define HOUR INT64_C(3600000)
-
-static _Atomic int64_t ahead; /* what both clocks are put forward by */
-static uint64_t        began;
-
-static uint64_t mono(void *user)
-{
-    struct timespec now;
-    (void)user;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec
-           + (uint64_t)atomic_load(&ahead) * 1000000;
-}
-
-static uint64_t wall(void *user)
-{
-    return BASE + (mono(user) - began) / 1000000;
-}
 
 static char             body[BODY_MAX];
 static size_t           schedule_len;

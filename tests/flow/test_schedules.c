@@ -1,5 +1,6 @@
 /* test_schedules.c - what comes round comes when it should: once a tick, through failures,
  * reopened stores, clocks that are set and hours that are skipped. */
+#include "tests/support/calendar.h"
 #include "tests/support/ring.h"
 
 #include "storage/clock.h"
@@ -8,29 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-#define BASE   UINT64_C(1774656000000) /* 2026-03-28 00:00 UTC */
 #define MINUTE INT64_C(60000)
-#define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
-
-/* Both clocks go with the system's; `ahead` is what a test puts them forward by, `set_by`
- * what somebody sets the wall clock by. */
-static _Atomic int64_t ahead, set_by;
-static uint64_t        began;
-
-static uint64_t mono(void *user)
-{
-    struct timespec now;
-    (void)user;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec
-           + (uint64_t)atomic_load(&ahead) * 1000000;
-}
-
-static uint64_t wall(void *user)
-{
-    return BASE + (mono(user) - began) / 1000000 + (uint64_t)atomic_load(&set_by);
-}
 
 typedef struct seen_tick {
     char     kind[20], body[20];
