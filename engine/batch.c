@@ -52,11 +52,11 @@ static hf_batch *take(hf_shelf *shelf)
 static hf_batch *make(hf_engine *engine)
 {
     uint32_t shards = engine->shard_count;
-    hf_batch *b = hf_mem_zero(1, sizeof *b);
+    hf_batch *b = hf_mem_apart(1, sizeof *b);
     if (!b)
         return NULL;
     b->shards = shards;
-    b->segments = hf_mem_zero(shards + 1, sizeof *b->segments);
+    b->segments = hf_mem_apart(shards + 1, sizeof *b->segments);
     if (!b->segments) {
         destroy(b);
         return NULL;

@@ -11,7 +11,7 @@
 int hf_census_make(hf_engine *engine)
 {
     size_t types = engine->types.count ? engine->types.count : 1;
-    engine->census = hf_mem_zero((engine->shard_count + 1) * types, sizeof *engine->census);
+    engine->census = hf_mem_apart((engine->shard_count + 1) * types, sizeof *engine->census);
     return engine->census ? HF_OK : hf_error(HF_ENOMEM, "counts of types");
 }
 

@@ -323,7 +323,7 @@ int hf_open(hf_engine **out, const char *path, const hf_options *options)
         *out = NULL;
     if (!out || !path || !*path)
         return hf_error(HF_EINVAL, "hf_open needs where to put the engine, and a path");
-    hf_engine *engine = hf_mem_zero(1, sizeof *engine);
+    hf_engine *engine = hf_mem_apart(1, sizeof *engine);
     if (!engine)
         return hf_error(HF_ENOMEM, "the engine");
     engine->opened_ms = hf_clock_wall_ms();

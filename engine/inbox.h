@@ -25,11 +25,14 @@ typedef struct hf_inboxes {
 int  hf_inboxes_init(hf_engine *engine);
 void hf_inboxes_done(hf_engine *engine);
 
+/* Is anybody in the set? Any thread. */
+#define hf_inboxes_any(engine)                                                     \
+    (atomic_load_explicit(&(engine)->inboxes.count, memory_order_relaxed) != 0)
+
 /* May somebody outside send this? HF_EINBOX, which names actor and limit. Any thread. */
 int  hf_inbox_ask(hf_engine *engine, const hf_entry *letter);
 #define hf_inbox_admit(engine, letter)                                             \
-    (atomic_load_explicit(&(engine)->inboxes.count, memory_order_relaxed)           \
-         ? hf_inbox_ask(engine, letter) : HF_OK)
+    (hf_inboxes_any(engine) ? hf_inbox_ask(engine, letter) : HF_OK)
 
 /* More waits, or less: is it full now? The rest is the shard's thread's. */
 void hf_inbox_look(struct hf_shard *shard, hf_mailbox *box);

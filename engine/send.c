@@ -20,18 +20,19 @@ enum { BATCH_MAX = 16 << 20 };
 
 /* ---- Letters */
 
+/* If its type is defined only the key is left to be looked at. */
 static int check_address(const hf_engine *engine, const hf_letter *letter, size_t *len)
 {
-    size_t type;
     if (!letter->to)
         return hf_error(HF_EINVAL, "a letter without .to");
     *len = strnlen(letter->to, HF_ADDRESS_MAX + 1);
-    if (!hf_address_split(letter->to, *len, &type))
+    const hf_kind_of *kind = hf_types_find(&engine->types, letter->to, *len);
+    if (kind && hf_address_key_ok(letter->to, kind->name_len, *len))
+        return HF_OK;
+    if (kind || !hf_address_ok(letter->to, *len))
         return hf_error(HF_EINVAL, "\"%.255s\" is no address (type/key, at most %d bytes)",
                         letter->to, HF_ADDRESS_MAX);
-    if (!hf_types_named(&engine->types, letter->to, type))
-        return hf_error(HF_ENOTYPE, "%s", letter->to);
-    return HF_OK;
+    return hf_error(HF_ENOTYPE, "%s", letter->to);
 }
 
 static int read_word(const hf_letter *letter, hf_entry *e)
@@ -49,7 +50,8 @@ static int read_word(const hf_letter *letter, hf_entry *e)
     return HF_OK;
 }
 
-int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entry *e)
+/* Its kind and body, which every letter has. */
+static int plain_contents(const hf_engine *engine, const hf_letter *letter, hf_plain *p)
 {
     size_t kind_len = letter->kind ? strnlen(letter->kind, HF_NAME_MAX + 1) : 0;
     if (kind_len > HF_NAME_MAX)
@@ -60,17 +62,50 @@ int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entr
                         letter->to, engine->options.body_max);
     if (letter->body.len && !letter->body.data)
         return hf_error(HF_EINVAL, "a body of %zu bytes at NULL", letter->body.len);
+    p->name = letter->kind ? letter->kind : "";
+    p->name_len = (uint8_t)kind_len;
+    p->data = letter->body;
+    return HF_OK;
+}
+
+static int plain_letter(const hf_engine *engine, const hf_letter *letter, hf_plain *p,
+                        uint32_t *shard)
+{
+    size_t to_len = 0;
+    int err = check_address(engine, letter, &to_len);
+    if (!err)
+        err = plain_contents(engine, letter, p);
+    if (err)
+        return err;
+    p->to = letter->to;
+    p->to_len = (uint8_t)to_len;
+    p->hash = hf_address_hash(engine->seed, letter->to, to_len);
+    *shard = hf_address_shard(p->hash, engine->shard_count);
+    return HF_OK;
+}
+
+/* Most letters say no more than that. */
+static bool is_plain(const hf_letter *letter)
+{
+    return !(letter->delay_ms | letter->at | letter->expires_ms | letter->urgency | letter->about
+             | letter->join)
+        && !letter->conflate && !letter->answer && !letter->dedupe;
+}
+
+static int rarer_contents(const hf_engine *engine, const hf_letter *letter, const hf_plain *p,
+                          hf_entry *e)
+{
     if (letter->urgency > 9)
         return hf_error(HF_EINVAL, ".urgency is 0 to 9, not %u", letter->urgency);
-    memset(e, 0, sizeof *e);
-    e->op = HF_OP_SEND;
-    e->name = letter->kind ? letter->kind : "";
-    e->name_len = (uint8_t)kind_len;
-    e->data = letter->body;
-    e->error = e->from = "";
-    e->urgency = letter->urgency;
     if (letter->conflate && letter->join)
         return hf_error(HF_EINVAL, ".conflate does not go with .join: what is replaced never ends");
+    memset(e, 0, sizeof *e);
+    e->op = HF_OP_SEND;
+    e->name = p->name;
+    e->name_len = p->name_len;
+    e->data = p->data;
+    e->error = e->from = "";
+    e->urgency = letter->urgency;
     if (letter->conflate)
         e->flags = HF_ENTRY_CONFLATES;
     if ((letter->delay_ms | letter->at | letter->expires_ms)
@@ -80,18 +115,24 @@ int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entr
     return !err && letter->dedupe ? read_word(letter, e) : err;
 }
 
+int hf_letter_contents(const hf_engine *engine, const hf_letter *letter, hf_entry *e)
+{
+    hf_plain p;
+    int err = plain_contents(engine, letter, &p);
+    return err ? err : rarer_contents(engine, letter, &p, e);
+}
+
 int hf_letter_entry(const hf_engine *engine, const hf_letter *letter, hf_entry *e, uint32_t *shard)
 {
-    size_t to_len = 0;
-    int err = check_address(engine, letter, &to_len);
+    hf_plain p;
+    int err = plain_letter(engine, letter, &p, shard);
     if (!err)
-        err = hf_letter_contents(engine, letter, e);
+        err = rarer_contents(engine, letter, &p, e);
     if (err)
         return err;
-    e->to = letter->to;
-    e->to_len = (uint8_t)to_len;
-    e->hash = hf_address_hash(engine->seed, letter->to, to_len);
-    *shard = hf_address_shard(e->hash, engine->shard_count);
+    e->to = p.to;
+    e->to_len = p.to_len;
+    e->hash = p.hash;
     return HF_OK;
 }
 
@@ -114,68 +155,104 @@ static int check_outside(const hf_letter *letter)
     return HF_OK;
 }
 
+/* What one call sends, on its way into a batch. */
+typedef struct bundle {
+    hf_engine  *engine;
+    hf_batch   *batch;
+    hf_receipt *receipts; /* NULL: nobody wants them */
+    uint64_t    bytes;
+    bool        plain;    /* nothing but what letters say themselves goes with them */
+} bundle;
+
 enum { TO_A_TOPIC = -1 }; /* of a receipt, until the commit */
 
-static int add_published(hf_engine *engine, hf_batch *batch, const hf_letter *letter,
-                         uint64_t *bytes)
+static int add_published(bundle *b, const hf_letter *letter, size_t i)
 {
     hf_entry e;
-    int err = hf_topic_letter(engine, letter, &e);
+    if (b->receipts)
+        b->receipts[i] = (hf_receipt){ .err = TO_A_TOPIC };
+    int err = hf_topic_letter(b->engine, letter, &e);
     if (!err)
         err = check_outside(letter);
-    if (!err && batch->ask)
+    if (!err && b->batch->ask)
         err = hf_error(HF_EINVAL, "hf_ask: \"%s\" is a topic, nobody in particular", letter->to);
     return err ? err
-               : hf_topic_send(engine, batch, letter->to, &e, BATCH_MAX, bytes, &batch->sends);
+               : hf_topic_send(b->engine, b->batch, letter->to, &e, BATCH_MAX, &b->bytes,
+                               &b->batch->sends);
+}
+
+/* It stands in a segment, `from` which byte on, unless err. */
+static int added(bundle *b, const hf_segment *s, uint32_t from, size_t i, int err)
+{
+    b->bytes += s->len - from;
+    if (!err && b->bytes > BATCH_MAX)
+        err = hf_error(HF_ETOOBIG, "one call may send 16 MiB");
+    if (err)
+        return err;
+    /* Until the commit a receipt holds which of its shard's it is. */
+    if (b->receipts)
+        b->receipts[i] = (hf_receipt){ .id = s->count - 1, .err = (int)s->shard };
+    b->batch->sends++;
+    return HF_OK;
+}
+
+static int add_plain(bundle *b, const hf_letter *letter, size_t i)
+{
+    hf_plain p;
+    uint32_t shard;
+    int err = plain_letter(b->engine, letter, &p, &shard);
+    if (err)
+        return err;
+    hf_segment *s = &b->batch->segments[shard];
+    uint32_t from = s->len;
+    err = hf_segment_add_plain(s, &p);
+    return added(b, s, from, i, err);
+}
+
+static int add_rarer(bundle *b, const hf_letter *letter, size_t i)
+{
+    hf_batch *batch = b->batch;
+    hf_entry e;
+    uint32_t shard;
+    int err = hf_letter_entry(b->engine, letter, &e, &shard);
+    if (!err)
+        err = check_outside(letter);
+    if (err)
+        return err;
+    if (e.flags & HF_ENTRY_CONFLATES && batch->ask)
+        return hf_error(HF_EINVAL, ".conflate is for letters whose end nobody waits for");
+    if ((err = hf_inbox_admit(b->engine, &e)))
+        return err;
+    e.ask = batch->ask;
+    e.notes = batch->signature;
+    if (batch->more)
+        hf_letter_dress(&batch->more[i], &e);
+    hf_segment *s = &batch->segments[shard];
+    uint32_t from = s->len;
+    err = hf_segment_add(s, &e);
+    if (!err && e.dedupe_len)
+        err = hf_dedupe_note_send(batch, &e, shard, (uint32_t)i);
+    return added(b, s, from, i, err);
 }
 
 static int add_letters(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count,
                        hf_receipt *receipts)
 {
     size_t size = letters[0].size ? letters[0].size : sizeof *letters;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < count; i++) {
+    bundle b = { engine, batch, receipts, 0,
+                 !batch->ask && !batch->signature.len && !batch->more
+                     && !hf_inboxes_any(engine) };
+    int err = HF_OK;
+    for (size_t i = 0; !err && i < count; i++) {
         hf_letter copy;
-        hf_entry e;
-        uint32_t shard;
         const hf_letter *letter = letter_at(letters, size, i, &copy);
-        if (hf_topic_named(letter->to)) {
-            if (receipts)
-                receipts[i] = (hf_receipt){ .err = TO_A_TOPIC };
-            int sent = add_published(engine, batch, letter, &bytes);
-            if (sent)
-                return sent;
-            continue;
-        }
-        int err = hf_letter_entry(engine, letter, &e, &shard);
-        if (!err)
-            err = check_outside(letter);
-        if (err)
-            return err;
-        if (e.flags & HF_ENTRY_CONFLATES && batch->ask)
-            return hf_error(HF_EINVAL, ".conflate is for letters whose end nobody waits for");
-        if ((err = hf_inbox_admit(engine, &e)))
-            return err;
-        e.ask = batch->ask;
-        e.notes = batch->signature;
-        if (batch->more)
-            hf_letter_dress(&batch->more[i], &e);
-        hf_segment *s = &batch->segments[shard];
-        uint32_t before = s->len;
-        /* Until the commit a receipt holds which of its shard's it is. */
-        if (receipts)
-            receipts[i] = (hf_receipt){ .id = s->count, .err = (int)shard };
-        err = hf_segment_add(s, &e);
-        if (!err && e.dedupe_len)
-            err = hf_dedupe_note_send(batch, &e, shard, (uint32_t)i);
-        bytes += s->len - before;
-        if (!err && bytes > BATCH_MAX)
-            err = hf_error(HF_ETOOBIG, "one call may send 16 MiB");
-        if (err)
-            return err;
-        batch->sends++;
+        if (hf_topic_named(letter->to))
+            err = add_published(&b, letter, i);
+        else
+            err = b.plain && is_plain(letter) ? add_plain(&b, letter, i)
+                                              : add_rarer(&b, letter, i);
     }
-    return HF_OK;
+    return err;
 }
 
 int hf_letters_add(hf_engine *engine, hf_batch *batch, const hf_letter *letters, size_t count)

@@ -67,7 +67,7 @@ static int look_for_rows(hf_engine *engine)
 int hf_shards_make(hf_engine *engine)
 {
     int err = hf_census_make(engine);
-    engine->shards = hf_mem_zero(engine->shard_count, sizeof *engine->shards);
+    engine->shards = hf_mem_apart(engine->shard_count, sizeof *engine->shards);
     if (err || !engine->shards)
         return hf_error(HF_ENOMEM, "shards");
     for (uint32_t i = 0; !err && i < engine->shard_count; i++)

@@ -37,7 +37,7 @@ typedef struct hf_errand {
 } hf_errand;
 
 typedef struct hf_shard {
-    hf_engine      *engine;
+    _Alignas(64) hf_engine *engine; /* no line of its neighbour's */
     uint32_t        index;
     pthread_t       thread;
     bool            started;

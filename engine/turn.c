@@ -37,8 +37,8 @@ hf_turn *hf_turn_enter(hf_turn *turn)
 
 hf_turn *hf_turn_new(hf_engine *engine, bool on_pool)
 {
-    hf_turn *turn = hf_mem_zero(1, sizeof *turn);
-    hf_batch_mark *marks = hf_mem_zero(engine->shard_count + 1, sizeof *marks);
+    hf_turn *turn = hf_mem_apart(1, sizeof *turn);
+    hf_batch_mark *marks = hf_mem_apart(engine->shard_count + 1, sizeof *marks);
     if (!turn || !marks) {
         hf_mem_free(turn);
         hf_mem_free(marks);

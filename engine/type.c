@@ -158,7 +158,14 @@ hf_kind_of *hf_types_named(const hf_types *types, const char *type, size_t len)
 
 hf_kind_of *hf_types_find(const hf_types *types, const char *address, size_t len)
 {
-    return hf_types_named(types, address, hf_address_type_len(address, len));
+    for (uint32_t i = 0; i < types->count; i++) {
+        hf_kind_of *kind = &types->kinds[i];
+        size_t type = kind->name_len; /* no name has a slash in it */
+        if (len >= type && (len == type || address[type] == '/')
+            && memcmp(kind->is.name, address, type) == 0)
+            return kind;
+    }
+    return NULL;
 }
 
 bool hf_types_history(const hf_types *types, uint64_t *ms)

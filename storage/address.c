@@ -17,10 +17,13 @@ static bool plain8(const uint8_t *at)
     return ((x | (x - 0x20 * ones) | (x + ones)) & 0x80 * ones) == 0;
 }
 
-static bool utf8_ok(const uint8_t *at, const uint8_t *end)
+/* From `at` on; what stands between `text` and `at` is known to be ASCII. */
+static bool utf8_ok(const uint8_t *text, const uint8_t *at, const uint8_t *end)
 {
     while (end - at >= 8 && plain8(at))
         at += 8;
+    if (end - at < 8 && end - text >= 8 && plain8(end - 8))
+        return true;
     while (at < end) {
         uint8_t lead = *at++;
         uint32_t more, value;
@@ -69,16 +72,22 @@ size_t hf_address_type_len(const char *address, size_t len)
     return slash ? (size_t)(slash - address) : len;
 }
 
+bool hf_address_key_ok(const char *text, size_t type_len, size_t len)
+{
+    const uint8_t *bytes = (const uint8_t *)text;
+    return len <= HF_ADDRESS_MAX && type_len + 1 < len && text[type_len] == '/'
+        && utf8_ok(bytes, bytes + type_len + 1, bytes + len);
+}
+
 bool hf_address_split(const char *text, size_t len, size_t *type_len)
 {
     if (len > HF_ADDRESS_MAX)
         return false;
     size_t type = hf_address_type_len(text, len);
     *type_len = type;
-    if (!hf_address_type_ok(text, type) || type + 1 >= len)
+    if (!hf_address_type_ok(text, type))
         return false;
-    const uint8_t *bytes = (const uint8_t *)text;
-    return utf8_ok(bytes + type + 1, bytes + len);
+    return hf_address_key_ok(text, type, len);
 }
 
 bool hf_address_ok(const char *text, size_t len)

@@ -26,6 +26,9 @@ bool hf_address_ok(const char *text, size_t len);
 /* The same; also tells how long its type is. */
 bool hf_address_split(const char *text, size_t len, size_t *type_len);
 
+/* Of a text that begins with a sound type of type_len bytes: is it an address? */
+bool hf_address_key_ok(const char *text, size_t type_len, size_t len);
+
 /* Bytes of the type at the start of an address. */
 size_t hf_address_type_len(const char *address, size_t len);
 

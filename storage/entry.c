@@ -9,6 +9,7 @@
 #include "storage/assert.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
     TAG_ID = 1, TAG_PLACE, TAG_DUE, TAG_SENT, TAG_DIED, TAG_GENERATION,
@@ -18,15 +19,21 @@ enum {
     TAG_TEXT = 64, TAG_ERROR = TAG_TEXT, TAG_FROM, TAG_TIMES, TAG_ANSWER, TAG_DEDUPE, TAG_NOTES,
 };
 
+/* The rarer fields, 16 bytes of them at a time; the version lies behind them. */
+typedef uint64_t rarer __attribute__((vector_size(16), aligned(8), may_alias));
+enum { RARER_AT = offsetof(hf_entry, id), RARER_END = offsetof(hf_entry, version) };
+_Static_assert((RARER_END - RARER_AT) % sizeof(rarer) == 0, "no gap before the version");
+_Static_assert(RARER_END + 4 >= sizeof(hf_entry) - 4, "nothing behind the version");
+
 /* Messages of outside senders and states, the bulk of all entries, have none of the
  * rarer fields, so this is asked first and costs one branch. */
 static bool is_plain(const hf_entry *e)
 {
-    return !(e->id | e->place | e->due | e->sent | e->died | e->generation | e->attempt | e->phase
-             | (uint32_t)e->err | e->cause | e->reason | e->error_len | e->from_len
-             | e->times.len | e->expires | e->about | e->ask | e->join | e->urgency | e->back
-             | e->version | e->replaced | e->answer_len | e->dedupe_len
-             | e->parent | e->took | e->notes.len | (e->first.data != NULL));
+    const rarer *at = (const rarer *)(const void *)&e->id;
+    rarer any = at[0];
+    for (size_t i = 1; i < (RARER_END - RARER_AT) / sizeof *at; i++)
+        any |= at[i];
+    return !(any[0] | any[1] | e->version);
 }
 
 static bool is_whole(uint8_t op)
@@ -137,6 +144,23 @@ static uint8_t *put_extra(const hf_entry *e, uint8_t *at, size_t extra)
     return put_text(at, TAG_NOTES, e->notes.data, e->notes.len);
 }
 
+static uint8_t *put_string(uint8_t *at, const char *text, uint8_t len)
+{
+    if (!len)
+        return at;
+    memcpy(at, text, len);
+    at[len] = 0;
+    return at + len + 1;
+}
+
+/* Zeros up to the next entry. Returns the size of this one. */
+static size_t pad(const uint8_t *start, uint8_t *end)
+{
+    size_t used = (size_t)(end - start), size = (used + 15) & ~(size_t)15;
+    memset(end, 0, size - used);
+    return size;
+}
+
 size_t hf_entry_encode(const hf_entry *e, uint8_t *at)
 {
     uint8_t *start = at;
@@ -156,21 +180,35 @@ size_t hf_entry_encode(const hf_entry *e, uint8_t *at)
         memcpy(at, e->first.data, e->first.len);
         at += e->first.len;
     }
-    if (e->to_len) {
-        memcpy(at, e->to, e->to_len);
-        at[e->to_len] = 0;
-        at += e->to_len + 1;
-    }
-    if (e->name_len) {
-        memcpy(at, e->name, e->name_len);
-        at[e->name_len] = 0;
-        at += e->name_len + 1;
-    }
+    at = put_string(at, e->to, e->to_len);
+    at = put_string(at, e->name, e->name_len);
     if (extra)
         at = put_extra(e, at, extra);
-    size_t used = (size_t)(at - start), size = (used + 15) & ~(size_t)15;
-    memset(at, 0, size - used);
-    return size;
+    return pad(start, at);
+}
+
+size_t hf_plain_size(const hf_plain *p)
+{
+    size_t size = HF_ENTRY_HEAD + p->data.len + p->to_len + 1;
+    size += p->name_len ? p->name_len + 1u : 0;
+    return (size + 15) & ~(size_t)15;
+}
+
+size_t hf_plain_encode(const hf_plain *p, uint8_t *at)
+{
+    uint8_t *start = at;
+    at[0] = HF_OP_SEND;
+    at[1] = 0;
+    at[2] = p->to_len;
+    at[3] = p->name_len;
+    hf_put32(at + 4, (uint32_t)p->data.len);
+    hf_put64(at + 8, p->hash);
+    at += HF_ENTRY_HEAD;
+    if (p->data.len)
+        memcpy(at, p->data.data, p->data.len);
+    at = put_string(at + p->data.len, p->to, p->to_len);
+    at = put_string(at, p->name, p->name_len);
+    return pad(start, at);
 }
 
 static void set_number(hf_entry *e, uint8_t tag, uint64_t value)

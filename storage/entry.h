@@ -73,30 +73,31 @@ typedef struct hf_entry {
     uint64_t    hash;        /* of to; DONE: first id */
     const char *to, *name;   /* NUL-terminated, "" when absent */
     hf_bytes    data;
-    /* the rarer ones; 0 or "" when absent */
-    uint64_t    id, place, due, sent, died, generation;
-    uint32_t    attempt, phase;
-    int         err;
-    uint32_t    cause, reason;
-    uint64_t    expires;     /* Unix ms: dead from then on if not begun */
-    uint64_t    about;       /* the asker's word, which comes back with the answer */
-    uint64_t    ask;         /* an outside caller waits for the reply: its number, this run's */
-    uint64_t    join;        /* its end is told to `from`, which counts them under this number */
-    uint32_t    urgency;     /* 0 .. 9 */
-    uint32_t    back;        /* HF_ENTRY_SHARES: bytes back to the BODY */
-    uint32_t    version;     /* of a state's form, 0 .. 255 */
-    uint32_t    replaced;    /* letters of its kind that it took the place of */
+    /* the rarer ones: texts, "" when absent, */
     const char *error, *from;
     /* the kind that the reply is to have, at `from`; or kind 00 whom to tell */
     const char *answer;
     const char *dedupe;      /* the sender's word for it */
-    uint32_t    error_len, from_len, answer_len, dedupe_len;
-    hf_bytes    times;       /* u64 Unix milliseconds of failed attempts */
+    /* and from here on all zeros when absent, without a gap: entry.c looks at them as one */
+    uint64_t    id, place, due, sent, died, generation;
+    uint64_t    expires;     /* Unix ms: dead from then on if not begun */
+    uint64_t    about;       /* the asker's word, which comes back with the answer */
+    uint64_t    ask;         /* an outside caller waits for the reply: its number, this run's */
+    uint64_t    join;        /* its end is told to `from`, which counts them under this number */
     uint64_t    parent;      /* id of the message whose turn sent it; 0: from outside */
     uint64_t    took;        /* of ACK, RETRY, DEAD: ms that the turn lasted, if it had a thread */
+    hf_bytes    times;       /* u64 Unix milliseconds of failed attempts */
     hf_bytes    notes;       /* what operators did to it: note.h */
     /* of a message that was edited: its first body; data NULL: it was not */
     hf_bytes    first;
+    uint32_t    error_len, from_len, answer_len, dedupe_len;
+    uint32_t    attempt, phase;
+    int         err;
+    uint32_t    cause, reason;
+    uint32_t    urgency;     /* 0 .. 9 */
+    uint32_t    back;        /* HF_ENTRY_SHARES: bytes back to the BODY */
+    uint32_t    replaced;    /* letters of its kind that it took the place of */
+    uint32_t    version;     /* of a state's form, 0 .. 255 */
 } hf_entry;
 
 /* Bytes of the entry on disk, a multiple of 16. */
@@ -104,6 +105,18 @@ size_t hf_entry_size(const hf_entry *entry);
 
 /* Write it at `at` (hf_entry_size bytes). Returns the size. */
 size_t hf_entry_encode(const hf_entry *entry, uint8_t *at);
+
+/* A SEND with no flags and none of the rarer fields, which most messages are. */
+typedef struct hf_plain {
+    const char *to, *name;   /* name_len 0: none */
+    hf_bytes    data;
+    uint64_t    hash;        /* of to */
+    uint8_t     to_len, name_len;
+} hf_plain;
+
+/* The same bytes as of an hf_entry that says as much, sooner. */
+size_t hf_plain_size(const hf_plain *plain);
+size_t hf_plain_encode(const hf_plain *plain, uint8_t *at);
 
 /* Read it back; `entry` points into `at`. Returns its size, or 0 if these are
  * not the bytes of an entry (then nothing of it may be used). */

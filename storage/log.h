@@ -52,6 +52,7 @@ typedef struct hf_segment {
 /* Add an entry; HF_ENOMEM. A segment holds less than 128 KiB, or one entry. */
 enum { HF_SEGMENT_MAX = 128 << 10 };
 int  hf_segment_add(hf_segment *segment, const hf_entry *entry);
+int  hf_segment_add_plain(hf_segment *segment, const hf_plain *plain);
 void hf_segment_done(hf_segment *segment);
 
 typedef struct hf_range {

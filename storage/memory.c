@@ -9,7 +9,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+
+enum { CACHE_LINE = 64 };
 
 static _Atomic(hf_mem_fails) hook;
 static void                 *hook_user; /* written before `hook`, read after it */
@@ -43,6 +46,17 @@ void *hf_mem_grow(void *memory, size_t size)
 void *hf_mem_aligned(size_t to, size_t size)
 {
     return fails(size) ? NULL : aligned_alloc(to, size);
+}
+
+void *hf_mem_apart(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - CACHE_LINE)
+        return NULL;
+    bytes = (bytes / CACHE_LINE + 1) * CACHE_LINE;
+    void *memory = hf_mem_aligned(CACHE_LINE, bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
 }
 
 void *hf_mem_map(size_t size, int huge)

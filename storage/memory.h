@@ -9,6 +9,9 @@ void *hf_mem_alloc(size_t size);              /* aligned for any C type */
 void *hf_mem_zero(size_t count, size_t size); /* all bytes 0 */
 void *hf_mem_grow(void *memory, size_t size); /* like realloc */
 void  hf_mem_free(void *memory);              /* NULL is fine */
+/* All bytes 0, on cache lines of its own: for what one thread writes all the time, and
+ * another thread something beside it. */
+void *hf_mem_apart(size_t count, size_t size);
 void *hf_mem_aligned(size_t to, size_t size); /* both powers of two, or size a multiple */
 
 /* Whole pages from the system, all bytes 0, aligned to `size`, a power of two; `huge`: the

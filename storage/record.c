@@ -6,6 +6,7 @@
 
 #include "storage/error.h"
 #include "storage/store.h"
+#include "storage/sum.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -16,7 +17,7 @@ static uint64_t checksum(const uint8_t *data, size_t size, uint64_t key)
 {
     /* The field itself lies last in the head, so two runs cover the rest. */
     uint64_t head = XXH3_64bits_withSeed(data, 56, key ^ ((uint64_t)HF_IN_LOG << 56));
-    return XXH3_64bits_withSeed(data + HF_RECORD_HEAD, size - HF_RECORD_HEAD, head);
+    return hf_sum(data + HF_RECORD_HEAD, size - HF_RECORD_HEAD, head);
 }
 
 void hf_record_seal(uint8_t *data, const hf_record_head *head, const hf_run *runs, uint64_t key)

@@ -9,21 +9,40 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
-int hf_segment_add(hf_segment *segment, const hf_entry *entry)
+/* Room for an entry of `size` bytes. */
+static int make_room(hf_segment *segment, size_t size)
 {
-    size_t size = hf_entry_size(entry);
+    if (size <= segment->room - segment->len)
+        return HF_OK;
     if (size > UINT32_MAX - segment->len)
         return hf_error(HF_ETOOBIG, "an entry of %zu bytes", size);
-    if (segment->len + size > segment->room) {
-        size_t room = segment->room ? (size_t)segment->room * 2 : 256;
-        if (room < segment->len + size)
-            room = segment->len + size;
-        uint8_t *data = hf_mem_grow(segment->data, room);
-        if (!data)
-            return hf_error(HF_ENOMEM, "a batch of %zu bytes", room);
-        segment->data = data;
-        segment->room = (uint32_t)room;
-    }
+    size_t room = segment->room ? (size_t)segment->room * 2 : 256;
+    if (room < segment->len + size)
+        room = segment->len + size;
+    uint8_t *data = hf_mem_grow(segment->data, room);
+    if (!data)
+        return hf_error(HF_ENOMEM, "a batch of %zu bytes", room);
+    segment->data = data;
+    segment->room = (uint32_t)room;
+    return HF_OK;
+}
+
+int hf_segment_add_plain(hf_segment *segment, const hf_plain *plain)
+{
+    int err = make_room(segment, hf_plain_size(plain));
+    if (err)
+        return err;
+    segment->len += (uint32_t)hf_plain_encode(plain, segment->data + segment->len);
+    segment->count++;
+    segment->messages++;
+    return HF_OK;
+}
+
+int hf_segment_add(hf_segment *segment, const hf_entry *entry)
+{
+    int err = make_room(segment, hf_entry_size(entry));
+    if (err)
+        return err;
     segment->len += (uint32_t)hf_entry_encode(entry, segment->data + segment->len);
     segment->count++;
     if (hf_entry_waits(entry))

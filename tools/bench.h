@@ -91,6 +91,9 @@ int bench_push_out(hf_engine *engine, const char *type);
 typedef struct bench_slot {
     _Alignas(64) uint64_t handled;
     uint64_t sum, wrong, first_ns;
+    uint32_t *seen; /* ordered loads: the last number, by sender and actor, all of which stay
+                       with their thread: in one list for all of them neighbours would share
+                       cache lines */
 } bench_slot;
 extern _Thread_local bench_slot *bench_slot_of_thread;
 bench_slot *bench_slot_take(void);
@@ -99,7 +102,7 @@ static inline bench_slot *bench_slot_mine(void)
     return bench_slot_of_thread != NULL ? bench_slot_of_thread : bench_slot_take();
 }
 bench_slot  bench_slots_sum(void);   /* of all threads; first_ns: the earliest */
-void        bench_slots_reset(void); /* while no handler runs */
+void        bench_slots_reset(void); /* while no handler runs; frees what slots have */
 
 /* ---- Letters */
 
@@ -176,7 +179,6 @@ typedef struct bench_load {
     atomic_bool  stop;
     atomic_int   err;       /* of the first sender that failed */
     atomic_ullong accepted; /* letters */
-    uint32_t    *seen;      /* ordered: last number, by sender and actor */
     uint64_t     actors;    /* = run->actors, nearer to the handlers */
     uint64_t     handled;   /* turns the handlers counted, all in all */
 } bench_load;

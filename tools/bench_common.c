@@ -243,6 +243,8 @@ bench_slot bench_slots_sum(void)
 
 void bench_slots_reset(void)
 {
+    for (unsigned i = 0; i < SLOTS; i++)
+        free(slots[i].seen);
     memset(slots, 0, sizeof slots);
 }
 

@@ -221,8 +221,6 @@ int bench_load_run(bench_load *load)
     load_sender *senders = prepare_senders(load);
     bench_watch watch;
     load->actors = run->actors;
-    if (load->ordered)
-        load->seen = cli_alloc(run->threads * run->actors * sizeof *load->seen);
     uint64_t before = bench_rss_anon();
     int code = bench_watch_start(&watch);
     if (code != CLI_OK)

@@ -6,15 +6,15 @@
  * run on the engine's threads, the rest on the caller's. */
 #include "tools/bench.h"
 
-#include <stdlib.h>
-
 static int handle(hf_turn *turn, const hf_message *msg)
 {
     const bench_load *load = msg->user;
     const bench_body *body = msg->body.data;
     bench_slot *slot = bench_slot_mine();
-    uint32_t *seen = &load->seen[body->sender * load->actors + body->actor];
     (void)turn;
+    if (slot->seen == NULL)
+        slot->seen = cli_alloc(load->run->threads * load->actors * sizeof *slot->seen);
+    uint32_t *seen = &slot->seen[body->sender * load->actors + body->actor];
     slot->wrong += body->number != (uint64_t)*seen + 1;
     *seen = (uint32_t)body->number;
     slot->handled++;
@@ -53,6 +53,6 @@ int bench_tell(bench *run)
     int code = bench_load_run(&load);
     if (code == CLI_OK)
         code = check_reopened(run, &load);
-    free(load.seen);
+    bench_slots_reset();
     return code;
 }

@@ -37,6 +37,29 @@ static void test_syntax(void **state)
     assert_false(hf_address_ok("t/a\0b", 5));
 }
 
+/* One byte that is none, at any place of any length; and one character that is. */
+static void test_each_place(void **state)
+{
+    (void)state;
+    for (size_t len = 3; len < 60; len++)
+        for (size_t at = 2; at < len; at++) {
+            char text[64] = "t/";
+            memset(text + 2, 'k', len - 2);
+            assert_true(hf_address_ok(text, len));
+            assert_true(hf_address_key_ok(text, 1, len));
+            for (const char *bad = "\x01\x1f\x7f\x80\xc3\xff"; *bad; bad++) {
+                text[at] = *bad;
+                assert_false(hf_address_ok(text, len));
+                assert_false(hf_address_key_ok(text, 1, len));
+            }
+            memcpy(text + at, "\xc3\xa9", 2);
+            assert_int_equal(hf_address_ok(text, len), at + 1 < len);
+        }
+    assert_false(hf_address_key_ok("ab/k", 1, 4)); /* the type goes on */
+    assert_false(hf_address_key_ok("t/", 1, 2));
+    assert_false(hf_address_key_ok("t", 1, 1));
+}
+
 static void test_keys(void **state)
 {
     (void)state;
@@ -99,6 +122,7 @@ static void test_seeds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_syntax), cmocka_unit_test(test_keys),
+                                        cmocka_unit_test(test_each_place),
                                         cmocka_unit_test(test_shards),
                                         cmocka_unit_test(test_seeds) };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,12 +243,21 @@ static void test_memory(void **state)
     (void)state;
     nth_on(NTH_MEMORY, NULL, 1, 0);
     assert_null(hf_mem_aligned(64, 128));
+    nth_on(NTH_MEMORY, NULL, 1, 0);
+    assert_null(hf_mem_apart(3, 65));
+    assert_null(hf_mem_apart(SIZE_MAX / 2, 3));
+    assert_null(hf_mem_apart(1, SIZE_MAX));
     nth_on(NTH_FILE, "mmap", 1, ENOMEM);
     assert_null(hf_mem_map(2 << 20, 0));
     nth_off();
     uint8_t *map = hf_mem_map(2 << 20, 1), *some = hf_mem_aligned(64, 128);
     assert_true(map && (uintptr_t)map % (2 << 20) == 0);
     assert_true(some && (uintptr_t)some % 64 == 0);
+    uint8_t *apart = hf_mem_apart(3, 65);
+    assert_true(apart && (uintptr_t)apart % 64 == 0);
+    for (size_t i = 0; i < 256; i++) /* whole lines: nobody else's memory is in the last */
+        assert_int_equal(apart[i], 0);
+    hf_mem_free(apart);
     map[0] = map[(2 << 20) - 1] = 1;
     hf_mem_huge(map, 2 << 20);
     hf_mem_huge(some, 128); /* too small for any */

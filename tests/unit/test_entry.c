@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -143,10 +144,86 @@ static void test_plain_entries(void **state)
     }
 }
 
+/* The short cut writes the same, whatever its lengths. */
+static void test_plain_writes(void **state)
+{
+    (void)state;
+    char to[40], name[40], body[40];
+    memset(to, 'a', sizeof to);
+    memset(name, 'n', sizeof name);
+    memset(body, 'b', sizeof body);
+    for (uint32_t i = 0; i < 35 * 35 * 35; i++) {
+        uint8_t bytes[256], same[256];
+        uint8_t to_len = (uint8_t)(1 + i % 35), name_len = (uint8_t)(i / 35 % 35);
+        hf_bytes data = i / 1225 % 35 ? hf_view(body, i / 1225 % 35) : hf_view(NULL, 0);
+        hf_plain p = { .to = to, .to_len = to_len, .name = name, .name_len = name_len,
+                       .data = data, .hash = i };
+        hf_entry e = { .op = HF_OP_SEND, .to = to, .to_len = to_len, .name = name,
+                       .name_len = name_len, .data = data, .hash = i, .error = "", .from = "" };
+        memset(bytes, 0xee, sizeof bytes);
+        memset(same, 0xee, sizeof same);
+        size_t size = hf_plain_size(&p);
+        assert_int_equal(size, hf_entry_size(&e));
+        assert_int_equal(hf_plain_encode(&p, bytes), size);
+        assert_int_equal(hf_entry_encode(&e, same), size);
+        assert_memory_equal(bytes, same, sizeof bytes);
+        assert_int_equal(hf_entry_plain(bytes, size), size);
+    }
+}
+
+static const size_t ALONE_64[] = {
+    offsetof(hf_entry, id), offsetof(hf_entry, place), offsetof(hf_entry, due),
+    offsetof(hf_entry, sent), offsetof(hf_entry, died), offsetof(hf_entry, generation),
+    offsetof(hf_entry, expires), offsetof(hf_entry, about), offsetof(hf_entry, ask),
+    offsetof(hf_entry, join), offsetof(hf_entry, parent), offsetof(hf_entry, took),
+};
+static const size_t ALONE_32[] = {
+    offsetof(hf_entry, attempt), offsetof(hf_entry, phase), offsetof(hf_entry, err),
+    offsetof(hf_entry, cause), offsetof(hf_entry, reason), offsetof(hf_entry, urgency),
+    offsetof(hf_entry, back), offsetof(hf_entry, replaced), offsetof(hf_entry, version),
+};
+
+static void there_and_back(const hf_entry *e, hf_entry *back)
+{
+    static uint8_t bytes[512];
+    size_t size = hf_entry_encode(e, bytes);
+    assert_int_equal(hf_entry_size(e), size);
+    assert_int_equal(hf_entry_decode(bytes, size, back), size);
+}
+
+/* None of the rarer fields is passed over for being the only one. */
+static void test_alone(void **state)
+{
+    (void)state;
+    const hf_entry none = { .op = HF_OP_SEND, .to = "a/b", .to_len = 3, .name = "", .error = "",
+                            .from = "", .answer = "", .dedupe = "" };
+    hf_entry back;
+    for (size_t i = 0; i < sizeof ALONE_64 / sizeof *ALONE_64; i++) {
+        const uint64_t value = UINT64_C(1) << (i * 5);
+        hf_entry e = none;
+        memcpy((char *)&e + ALONE_64[i], &value, sizeof value);
+        there_and_back(&e, &back);
+        assert_memory_equal((char *)&back + ALONE_64[i], &value, sizeof value);
+    }
+    for (size_t i = 0; i < sizeof ALONE_32 / sizeof *ALONE_32; i++) {
+        const uint32_t value = 1 + (uint32_t)i % 8;
+        hf_entry e = none;
+        memcpy((char *)&e + ALONE_32[i], &value, sizeof value);
+        there_and_back(&e, &back);
+        assert_memory_equal((char *)&back + ALONE_32[i], &value, sizeof value);
+    }
+    hf_entry e = none;
+    e.first = hf_str(""); /* edited, and its first body was empty */
+    there_and_back(&e, &back);
+    assert_true(back.first.data != NULL && back.first.len == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_round_trip),
                                         cmocka_unit_test(test_hostile_bytes),
-                                        cmocka_unit_test(test_plain_entries) };
+                                        cmocka_unit_test(test_plain_entries),
+                                        cmocka_unit_test(test_plain_writes),
+                                        cmocka_unit_test(test_alone) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
 /* test_record.c - a record is believed only if every bit of it is right. */
 #include "storage/entry.h"
 #include "storage/record.h"
+#include "storage/sum.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,10 +88,22 @@ static void test_runs_that_lie(void **state)
     assert_int_equal(hf_record_check(bytes, HF_RECORD_HEAD, KEY, &found), HF_ECORRUPT);
 }
 
+/* Whatever vector unit it takes, it is the same number. */
+static void test_sum(void **state)
+{
+    (void)state;
+    static uint8_t bytes[5000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 37 + i / 251);
+    for (size_t len = 0; len < sizeof bytes; len++)
+        assert_true(hf_sum(bytes, len, len * 7) == XXH3_64bits_withSeed(bytes, len, len * 7));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_round_trip),
                                         cmocka_unit_test(test_damage),
-                                        cmocka_unit_test(test_runs_that_lie) };
+                                        cmocka_unit_test(test_runs_that_lie),
+                                        cmocka_unit_test(test_sum) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
