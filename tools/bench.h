@@ -61,6 +61,10 @@ double bench_times_us(const bench_times *times, double share); /* share 0.5: the
 uint64_t bench_rss_anon(void);   /* bytes; 0: unknown */
 uint64_t bench_written(void);    /* bytes this process had written to disk; 0: unknown */
 
+/* bench_machine.c: on what it runs, into the result. */
+void bench_put_machine(bench *run);
+const char *bench_file_system(const char *path, char other[24]); /* its name */
+
 /* What the page cache holds of the store goes; how: as root all of it, or file by file. */
 const char *bench_drop_cache(const bench *run);
 

@@ -8,11 +8,8 @@
 
 #include <errno.h>
 #include <ftw.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 static const struct {
@@ -87,77 +84,6 @@ static const cli_column figures[] = {
     { "machine", "machine", CLI_AS_JSON },
 };
 
-/* ---- The machine */
-
-static const struct {
-    unsigned long magic;
-    const char   *name;
-} file_systems[] = {
-    { 0xef53, "ext4" },         { 0x58465342, "xfs" },      { 0x9123683e, "btrfs" },
-    { 0x794c7630, "overlay" },  { 0x2fc12fc1, "zfs" },      { 0x6969, "nfs" },
-    { 0xf2f52010, "f2fs" },     { 0x01021994, "tmpfs" },    { 0x858458f6, "ramfs" },
-    { 0x65735546, "fuse" },     { 0x01021997, "9p" },       { 0x6a656a63, "virtiofs" },
-};
-
-static const char *file_system(const char *path, char other[24])
-{
-    struct statfs fs;
-    if (statfs(path, &fs) != 0)
-        return "unknown";
-    unsigned long magic = (unsigned long)fs.f_type & 0xffffffffUL;
-    for (size_t i = 0; i < sizeof file_systems / sizeof *file_systems; i++) {
-        if (file_systems[i].magic == magic)
-            return file_systems[i].name;
-    }
-    (void)snprintf(other, 24, "0x%lx", magic);
-    return other;
-}
-
-static void cpu_model(char *model, size_t size)
-{
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    (void)snprintf(model, size, "unknown");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            line[strcspn(line, "\n")] = 0;
-            (void)snprintf(model, size, "%s", colon + 2);
-            break;
-        }
-    }
-    if (file != NULL)
-        (void)fclose(file);
-}
-
-static void put_machine(bench *run)
-{
-    char model[256], other[24], kernel[160];
-    struct utsname name = { .release = "unknown" };
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    (void)sched_getaffinity(0, sizeof cpus, &cpus);
-    (void)uname(&name);
-    (void)snprintf(kernel, sizeof kernel, "%s %s", name.release, name.machine);
-    cpu_model(model, sizeof model);
-    cli_pack_text(&run->pairs, "machine");
-    run->pair_count++;
-    cli_pack_map(&run->pairs, 6);
-    cli_pack_text(&run->pairs, "cpu");
-    cli_pack_text(&run->pairs, model);
-    cli_pack_text(&run->pairs, "cores");
-    cli_pack_uint(&run->pairs, (uint64_t)CPU_COUNT(&cpus));
-    cli_pack_text(&run->pairs, "memory_bytes");
-    cli_pack_uint(&run->pairs,
-                  (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
-    cli_pack_text(&run->pairs, "kernel");
-    cli_pack_text(&run->pairs, kernel);
-    cli_pack_text(&run->pairs, "file_system");
-    cli_pack_text(&run->pairs, file_system(run->root, other));
-    cli_pack_text(&run->pairs, "holdfast");
-    cli_pack_text(&run->pairs, hf_version());
-}
-
 /* ---- Its directory */
 
 static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *walk)
@@ -195,7 +121,7 @@ static int make_root(bench *run)
     }
     (void)snprintf(run->store, sizeof run->store, "%s/store", run->root);
     (void)snprintf(run->probe, sizeof run->probe, "%s/lmdb", run->root);
-    const char *fs = file_system(run->root, other);
+    const char *fs = bench_file_system(run->root, other);
     if (strcmp(fs, "tmpfs") == 0 || strcmp(fs, "ramfs") == 0) {
         cli_complain("%s is a %s: it has no disk to measure. Name another with --store DIR", base,
                      fs);
@@ -309,7 +235,7 @@ int cmd_bench(cli_context *context)
     if (code == CLI_OK) {
         (void)cli_interrupted(); /* from here on Ctrl-C cleans up */
         put_options(run);
-        put_machine(run);
+        bench_put_machine(run);
         code = benches[which].run(run);
         if (code == CLI_OK)
             print(run);

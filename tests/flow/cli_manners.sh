@@ -80,6 +80,9 @@ if ! df -t tmpfs . >/dev/null 2>&1; then
     for field in overwrite_p50_us append_p50_us lmdb_commit_p50_us machine cores kernel; do
         grep -q "\"$field\":" out || fail "bench disk --json lacks $field: $(cat out)"
     done
+    # a word between two cores takes more than nothing and less than forever
+    test "$(nproc)" = 1 || grep -Eq '"handoff_ns":[1-9][0-9]{0,6},' out \
+        || fail "bench disk --json says no handoff between cores: $(cat out)"
     test ! -e here || fail "the bench left its store"
 fi
 echo "cli_manners: ok"
