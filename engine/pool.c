@@ -252,9 +252,9 @@ void hf_pool_take_back(hf_shard *shard, hf_parcel *p)
     box->running--;
     shard->runs_outside--;
     if (p->batch && p->batch->end) {
-        hf_resident_changed(p->actor, p->batch->end);
+        hf_resident_changed(shard, p->actor, p->batch->end);
         take_state(shard, p);
-        if (p->alarms)
+        if (p->alarms && box->words_end < p->batch->end)
             box->words_end = p->batch->end;
         if (p->alarms && shard->words_end < p->batch->end)
             shard->words_end = p->batch->end;

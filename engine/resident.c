@@ -18,11 +18,6 @@
 /* actor->batch holds a batch's number, or with this bit a position. */
 #define IS_POSITION ((uint64_t)1 << 63)
 
-void hf_resident_changed(hf_actor *actor, uint64_t end)
-{
-    actor->batch = end | IS_POSITION;
-}
-
 bool hf_resident_is_committed(const hf_shard *shard, uint64_t batch)
 {
     return (batch & IS_POSITION) || batch <= shard->committed;
@@ -33,6 +28,16 @@ bool hf_resident_is_folded(const hf_shard *shard, uint64_t batch)
     if (batch & IS_POSITION)
         return (batch & ~IS_POSITION) <= shard->folded;
     return batch <= shard->folded_batch;
+}
+
+/* Turns of one actor come home in any order, and what its shard did to it meanwhile may lie
+ * further on: the last of all that is not folded counts. */
+void hf_resident_changed(const hf_shard *shard, hf_actor *actor, uint64_t end)
+{
+    uint64_t was = actor->batch & IS_POSITION ? actor->batch & ~IS_POSITION
+                                              : hf_outbox_end(shard, actor->batch);
+    if (was < end || hf_resident_is_folded(shard, actor->batch))
+        actor->batch = end | IS_POSITION;
 }
 
 static bool is_clean(const hf_shard *shard, const hf_actor *actor)

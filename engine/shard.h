@@ -177,7 +177,7 @@ bool hf_resident_is_folded(const hf_shard *shard, uint64_t batch);
 /* Is it on disk? */
 bool hf_resident_is_committed(const hf_shard *shard, uint64_t batch);
 /* Changed by a batch whose end is known: stays in memory until that is folded. */
-void hf_resident_changed(hf_actor *actor, uint64_t end);
+void hf_resident_changed(const hf_shard *shard, hf_actor *actor, uint64_t end);
 
 /* paging.c: messages out of the inbox table
  *
