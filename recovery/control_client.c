@@ -33,7 +33,9 @@ bool hf_control_locked(const char *path, uint64_t *pid)
     int fd = open(file, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return false;
-    bool locked = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    /* A salvage shares the lock with others that only look: no engine is there, and the pid in
+     * the file is of one that died. */
+    bool locked = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_WRLCK;
     ssize_t got = locked ? pread(fd, text, sizeof text - 1, 0) : 0;
     if (got > 0) {
         text[got] = 0;

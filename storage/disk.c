@@ -32,6 +32,19 @@
 #define STORE_MAX_MAX (UINT64_C(1) << 45)
 #define RESERVE_MIN   (UINT64_C(16) << 20)
 
+/* A process that was started, or went on, without standard streams would get the data file
+ * as one of them, and the next complaint to stderr be written over its first page. What is
+ * opened for them here refuses reading and writing, as if they were closed. */
+static void keep_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/", O_PATH | O_DIRECTORY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 static hf_env *env_make(const char *path, bool writable)
 {
     hf_env *e = hf_mem_zero(1, sizeof *e);
@@ -69,14 +82,22 @@ static int watch_open(hf_env *e, const char *directory)
     return HF_OK;
 }
 
+/* Its blocks are all there, as whoever writes sees to. */
+static bool is_whole(const char *table)
+{
+    struct stat st;
+    return !stat(table, &st) && st.st_size && st.st_blocks * 512 >= st.st_size;
+}
+
 /* LMDB leaves its table of readers full of holes; touching one on a full disk is a SIGBUS.
- * Must come before LMDB has the file: closing one drops this process's locks on it. */
+ * Must come before LMDB has the file: closing one drops this process's locks on it. Who looks
+ * finds a store that was copied without it, or with holes: only want of room matters then. */
 static int env_map(hf_env *e, const char *directory, const hf_disk_options *options)
 {
     char table[PATH_MAX + 32];
     (void)snprintf(table, sizeof table, "%s/lock.mdb", directory);
-    int err = e->writable ? hf_tail_file(table, HF_ENV_LOCK_TABLE) : HF_OK;
-    return err ? err : hf_env_map(e, directory, options);
+    int err = e->writable || !is_whole(table) ? hf_tail_file(table, HF_ENV_LOCK_TABLE) : HF_OK;
+    return err && (e->writable || err == HF_EFULL) ? err : hf_env_map(e, directory, options);
 }
 
 /* A file that nearly fills the map may have few free pages (a tool wrote it, compact did,
@@ -219,12 +240,15 @@ int hf_disk_make(const char *path, const uint8_t uuid[16], const hf_disk_options
 
     memcpy(f.uuid, uuid, sizeof f.uuid);
     options.flags = 0;
+    keep_standard_streams();
     hf_registry_enter();
     int err = options_complete(&options);
     if (!err)
         err = hf_place_find(path, real, &place);
     if (!err && (place == HF_PLACE_STORE) != replace)
         err = hf_error(HF_EINVAL, replace ? "no store at %s" : "there is a store at %s", real);
+    if (!err && replace)
+        err = hf_place_only_ours(real);
     if (!err)
         err = hf_nest_make(&nest, real);
     hf_registry_leave();
@@ -335,6 +359,7 @@ int hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *given)
     hf_disk *made = hf_mem_zero(1, sizeof *made);
     if (!made)
         return hf_error(HF_ENOMEM, "cannot open %s", path ? path : "");
+    keep_standard_streams();
     hf_registry_enter();
     err = open_at(&e, path, &options);
     if (!err) {

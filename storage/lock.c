@@ -123,7 +123,7 @@ static int busy(int fd, const char *directory)
         (void)nanosleep(&pause, NULL);
         pid = holder(fd);
     }
-    if (pid <= 0)
+    if (!lives(pid)) /* a salvage, which writes nothing there; the pid is of an engine that died */
         return hf_error(HF_EBUSY, "store %s is open in another process", directory);
     return hf_error(HF_EBUSY, "store %s is open in process %ld", directory, pid);
 }

@@ -255,6 +255,15 @@ static void test_nobody_there(void **state)
     uint64_t pid;
     assert_false(hf_control_locked("/no/such/place", &pid));
     assert_int_equal(pid, 0);
+    /* A salvage has it: that is no engine. */
+    char file[PATH_MAX + 32];
+    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    (void)snprintf(file, sizeof file, "%s/holdfast.lock", path);
+    int held = open(file, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(fcntl(held, F_OFD_SETLK, &lock), 0);
+    assert_false(hf_control_locked(path, &pid));
+    assert_int_equal(pid, 0);
+    assert_int_equal(close(held), 0);
 }
 
 /* ---- A question to a store whose engine does not answer */

@@ -295,6 +295,66 @@ static int look_and_hold(hf_disk **disk, const char *path)
     return err ? err : hf_txn_read(*disk, &txn);
 }
 
+/* As a salvage does, which writes no pid there; the one in the file is of an engine that died. */
+static void test_shared_lock(void **state)
+{
+    (void)state;
+    hf_disk_close(open_ok("shared"));
+    write_file(path_of("shared/holdfast.lock"), "99999999\n");
+    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    int fd = open(path_of("shared/holdfast.lock"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    refused("shared", HF_EBUSY, "is open in another process");
+    assert_int_equal(close(fd), 0);
+    hf_disk_close(open_ok("shared"));
+}
+
+/* What it prints must not come into the store. */
+static void test_no_streams(void **state)
+{
+    (void)state;
+    int status;
+    hf_disk_close(open_ok("streams"));
+    pid_t pid = fork();
+    if (pid == 0) {
+        hf_disk *disk;
+        int written = 0;
+        for (int fd = 0; fd <= 2; fd++)
+            (void)close(fd);
+        int err = open_small(&disk, path_of("streams"));
+        for (int fd = 0; fd <= 2; fd++)
+            written += write(fd, "all is well", 11) > 0;
+        _exit(err || written || put_many(disk, 0, 10, 10));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    hf_disk *disk = open_ok("streams");
+    assert_int_equal(rows_of(disk), 10);
+    hf_disk_close(disk);
+}
+
+/* Copied without its table of readers, or with one full of holes, it could end who looks at it
+ * on a full disk. */
+static void test_table_of_readers(void **state)
+{
+    (void)state;
+    hf_disk *disk;
+    hf_disk_options looking = { .flags = HF_LOOK };
+    struct stat st;
+    hf_disk_close(open_ok("table"));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(unlink(path_of("table/lock.mdb")), 0);
+        if (i) {
+            write_file(path_of("table/lock.mdb"), "");
+            assert_int_equal(truncate(path_of("table/lock.mdb"), 32768), 0);
+        }
+        assert_int_equal(hf_disk_open(&disk, path_of("table"), &looking), HF_OK);
+        assert_int_equal(stat(path_of("table/lock.mdb"), &st), 0);
+        assert_true(st.st_size >= 32768 && st.st_blocks * 512 >= st.st_size);
+        hf_disk_close(disk);
+    }
+}
+
 static void test_dead_readers(void **state)
 {
     (void)state;
@@ -377,6 +437,8 @@ int main(void)
         cmocka_unit_test(test_lost_data),      cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_versions),       cmocka_unit_test(test_killed_creation),
         cmocka_unit_test(test_busy_here),      cmocka_unit_test(test_busy_elsewhere),
+        cmocka_unit_test(test_shared_lock),    cmocka_unit_test(test_no_streams),
+        cmocka_unit_test(test_table_of_readers),
         cmocka_unit_test(test_dead_readers),   cmocka_unit_test(test_fork),
         cmocka_unit_test(test_last_stop),      cmocka_unit_test(test_no_map),
     };
