@@ -173,10 +173,12 @@ static const char *const our_files[] = { HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb
                                          "last-stop.new", "control.sock" };
 enum { OUR_FILES = sizeof our_files / sizeof *our_files };
 
-/* Remove our files, and the directory if nothing else is in it. */
+/* Remove our files, and the directory if nothing else is in it. It may have taken after a store
+ * that was closed to writing. */
 static void nest_remove(const char *path)
 {
     char file[PATH_MAX + 320];
+    (void)chmod(path, 0700);
     for (size_t i = 0; i < OUR_FILES; i++) {
         (void)snprintf(file, sizeof file, "%s/%s", path, our_files[i]);
         (void)unlink(file);
@@ -184,19 +186,22 @@ static void nest_remove(const char *path)
     (void)rmdir(path);
 }
 
-static bool only_our_files(const char *path)
+int hf_place_only_ours(const char *path)
 {
     DIR *dir = opendir(path);
     if (!dir)
-        return false;
-    bool ours = true;
-    for (struct dirent *e = readdir(dir); e && ours; e = readdir(dir)) {
-        ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        return hf_error(HF_EIO, "cannot open %s: %s", path, strerror(errno));
+    int err = HF_OK;
+    for (struct dirent *e = readdir(dir); e && !err; e = readdir(dir)) {
+        bool ours = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
         for (size_t i = 0; !ours && i < OUR_FILES; i++)
             ours = strcmp(e->d_name, our_files[i]) == 0;
+        if (!ours)
+            err = hf_error(HF_EINVAL, "%s/%s is no file of the store: move it elsewhere first",
+                           path, e->d_name);
     }
     (void)closedir(dir);
-    return ours;
+    return err;
 }
 
 /* Its age is what tells a crashed creation from one that has not come to its lock
@@ -208,7 +213,7 @@ static void nest_sweep(const char *path)
     uint64_t now_s = hf_clock_wall_ms() / 1000;
 
     if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()
-        || (uint64_t)st.st_mtim.tv_sec + NEST_AGE_S > now_s || !only_our_files(path))
+        || (uint64_t)st.st_mtim.tv_sec + NEST_AGE_S > now_s || hf_place_only_ours(path))
         return;
     if (hf_lock_take(&fd, path, false))
         return;
@@ -296,8 +301,9 @@ int hf_nest_publish(hf_nest *nest, const char *path)
  * process died stays that very file: it is known by its inode. */
 static int take_after(const hf_nest *nest, const char *path)
 {
-    static const char *const files[] = { ".", HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb",
-                                         "holdfast.lock", "strikes", "last-stop" };
+    static const char *const files[] = { HF_MARKER_FILE, HF_DATA_FILE, "lock.mdb",
+                                         "holdfast.lock", "strikes", "last-stop",
+                                         "." }; /* last: it may be closed to writing */
     char from[PATH_MAX + 320], to[PATH_MAX + 320];
     struct stat st;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -306,8 +312,9 @@ static int take_after(const hf_nest *nest, const char *path)
         if (lstat(from, &st)) {
             if (errno == ENOENT)
                 continue;
-        } else if (i > 4 ? !link(from, to)
-                         : !lchown(to, st.st_uid, st.st_gid) && !chmod(to, st.st_mode & 07777)) {
+        } else if (i == 4 || i == 5 ? !link(from, to)
+                                    : !lchown(to, st.st_uid, st.st_gid)
+                                          && !chmod(to, st.st_mode & 07777)) {
             continue;
         }
         return hf_error(code_of(errno), "cannot make %s like %s: %s", to, from, strerror(errno));
@@ -320,7 +327,9 @@ int hf_nest_replace(hf_nest *nest, const char *path)
     char copy[PATH_MAX], data[PATH_MAX + 32];
     const char *parent, *name;
     (void)snprintf(data, sizeof data, "%s/" HF_DATA_FILE, nest->path);
-    int err = take_after(nest, path);
+    int err = hf_place_only_ours(path);
+    if (!err)
+        err = take_after(nest, path);
     if (!err)
         err = sync_path(data);
     if (!err)

@@ -17,6 +17,10 @@ typedef enum hf_place {
  * without a marker. */
 int hf_place_find(const char *path, char *out, hf_place *place);
 
+/* Does the directory hold only files of a store? HF_EINVAL names what else is there: it
+ * would go with the store when that is replaced. */
+int hf_place_only_ours(const char *path);
+
 typedef struct hf_nest {
     char path[PATH_MAX]; /* where to put the files */
     int  lock_fd;        /* the lock of the store to be, already taken */

@@ -236,6 +236,29 @@ static void test_making(void **state)
     assert_null(disk);
 }
 
+/* ---- A store that is not alone, or closed to writing */
+
+static void test_compact_beside_others(void **state)
+{
+    char notes[200], copies[240];
+    struct stat st;
+    (void)state;
+    (void)snprintf(notes, sizeof notes, "%s/notes", store);
+    assert_int_equal(mkdir(notes, 0700), 0);
+    assert_int_equal(hf_compact(store, NULL, nothing, NULL), HF_EINVAL);
+    says("/notes is no file of the store");
+    assert_int_equal(access(notes, F_OK), 0);
+    CORE_OK(hf_compact(store, to, nothing, NULL));
+    assert_int_equal(rmdir(notes), 0);
+    assert_int_equal(chmod(store, 0500), 0);
+    CORE_OK(hf_compact(store, NULL, nothing, NULL));
+    assert_int_equal(stat(store, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0500);
+    assert_int_equal(chmod(store, 0700), 0);
+    (void)snprintf(copies, sizeof copies, "ls -d %s.tmp-* >/dev/null 2>&1", store);
+    assert_int_not_equal(system(copies), 0);
+}
+
 /* ---- Memory */
 
 static void test_memory(void **state)
@@ -274,6 +297,7 @@ int main(void)
         COPY(test_restored_too_often), COPY(test_no_seed),  COPY(test_clock_of_long_ago),
         COPY(test_compact_odd_files),  COPY(test_checkups), COPY(test_exchange),
         COPY(test_nests_of_others),    COPY(test_making),   COPY(test_memory),
+        COPY(test_compact_beside_others),
     };
     nth.pretend = true;
     (void)snprintf(hurt_here, sizeof hurt_here, "%s", core_directory("copy-odds", true));
