@@ -63,7 +63,7 @@ static int check_stream(const hf_copying *c, int fd)
     uint64_t rows[HF_TABLES] = { 0 };
     if (lseek(fd, 0, SEEK_SET))
         return hf_error(HF_EIO, "reading a backup back: %s", strerror(errno));
-    int err = hf_unpacker_open(&u, fd, &about);
+    int err = hf_unpacker_open(&u, fd, NULL, NULL, &about);
     while (!err) {
         err = hf_unpacker_row(u, &table, &key, &value);
         if (!err)
@@ -105,23 +105,44 @@ static int sync_parent(const char *file)
     return err;
 }
 
+static bool has_name(int fd, const char *part)
+{
+    struct stat held, there;
+    return !fstat(fd, &held) && !stat(part, &there) && held.st_ino == there.st_ino
+           && held.st_dev == there.st_dev;
+}
+
+/* For one backup at a time. What another one renamed between our open and our lock is no
+ * part any more but a backup that is whole: that must not be written. */
+static int open_part(const char *part, int *fd)
+{
+    for (;;) {
+        *fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (*fd < 0)
+            return failed("make", part);
+        int err = HF_OK;
+        if (flock(*fd, LOCK_EX | LOCK_NB))
+            err = errno == EWOULDBLOCK ? hf_error(HF_EBUSY, "another backup writes %s", part)
+                                       : failed("lock", part);
+        if (!err && has_name(*fd, part))
+            return HF_OK;
+        (void)close(*fd);
+        if (err)
+            return err;
+    }
+}
+
 static int write_file(hf_copying *c, hf_disk *disk, const char *file)
 {
     char part[PATH_MAX];
-    int err = check_place(file);
+    int fd, err = check_place(file);
     if (err)
         return err;
     if (snprintf(part, sizeof part, "%s.part", file) >= (int)sizeof part)
         return hf_error(HF_EINVAL, "%.60s… is too long", file);
-    int fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return failed("make", part);
-    if (flock(fd, LOCK_EX | LOCK_NB)) {
-        err = errno == EWOULDBLOCK ? hf_error(HF_EBUSY, "another backup writes %s", part)
-                                   : failed("lock", part);
-        (void)close(fd);
+    err = open_part(part, &fd);
+    if (err)
         return err;
-    }
     err = ftruncate(fd, 0) ? failed("empty", part) : write_stream(c, disk, fd);
     if (!err && fsync(fd))
         err = failed("sync", part);

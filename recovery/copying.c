@@ -52,9 +52,14 @@ int hf_copying_row(hf_copying *c, hf_table table, hf_bytes key, hf_bytes value)
 {
     c->rows[table]++;
     c->bytes += key.len + value.len;
-    if (!c->each || c->bytes - c->told < TELL)
-        return HF_OK;
+    return c->bytes - c->told < TELL ? HF_OK : hf_copying_tell(c);
+}
+
+int hf_copying_tell(hf_copying *c)
+{
     c->told = c->bytes;
+    if (!c->each)
+        return HF_OK;
     hf_out_clear(&c->row);
     hf_out_map(&c->row, NULL);
     hf_out_uint(&c->row, "bytes", c->bytes);

@@ -17,6 +17,8 @@ typedef struct hf_copying {
 
 /* A row was copied. Tells how far it is every few MiB; what `each` returned. */
 int hf_copying_row(hf_copying *copying, hf_table table, hf_bytes key, hf_bytes value);
+/* How far it is, now. */
+int hf_copying_tell(hf_copying *copying);
 /* The closing row, with counts by table: opens its map; add fields, then tell. All is done
  * then: want of memory is HF_EUNKNOWN. */
 void hf_copying_sum(hf_copying *copying);

@@ -34,7 +34,10 @@ void hf_packer_close(hf_packer *packer); /* NULL is fine */
 
 /* Reading. HF_ECORRUPT: no backup, damaged or cut short; HF_EVERSION: of a newer one. */
 typedef struct hf_unpacker hf_unpacker;
-int  hf_unpacker_open(hf_unpacker **unpacker, int fd, hf_packet_about *about);
+/* stir, if not NULL, is called when a signal came while nothing could be read; what it
+ * returns, if not HF_OK, ends the reading. */
+int  hf_unpacker_open(hf_unpacker **unpacker, int fd, int (*stir)(void *user), void *user,
+                      hf_packet_about *about);
 /* The next row, lent until the next call; HF_ENOTFOUND: that was all, and all of it is
  * as it was written. Nothing may be believed before. */
 int  hf_unpacker_row(hf_unpacker *unpacker, hf_table *table, hf_bytes *key, hf_bytes *value);

@@ -35,6 +35,13 @@ static int restore_rows(void *user, hf_rebuild *rebuild)
     return err == HF_ENOTFOUND ? HF_OK : err;
 }
 
+/* A signal came while the pipe was silent: does who asked want to end? */
+static int stir(void *user)
+{
+    restore *r = user;
+    return hf_copying_tell(&r->copying);
+}
+
 int hf_restore(const char *file, const char *to, hf_row_fn each, void *user)
 {
     restore r = { .copying = { .each = each, .user = user } };
@@ -46,7 +53,7 @@ int hf_restore(const char *file, const char *to, hf_row_fn each, void *user)
     int fd = from_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return hf_error(errno == ENOENT ? HF_ENOTFOUND : HF_EIO, "%s: %s", file, strerror(errno));
-    int err = hf_unpacker_open(&r.unpacker, fd, &about);
+    int err = hf_unpacker_open(&r.unpacker, fd, stir, &r, &about);
     if (!err) {
         hf_rebuild_plan plan = { .to = to, .renew = true, .bytes = about.bytes,
                                  .source = restore_rows, .user = &r };

@@ -21,6 +21,8 @@ enum { IN = 256 << 10, STEP = 1 << 20, KEY_MAX = 512 };
 
 struct hf_unpacker {
     int           fd;
+    int         (*stir)(void *user);
+    void         *user;
     ZSTD_DCtx    *zstd;
     ZSTD_inBuffer in;
     bool          ended; /* the zstd frame */
@@ -36,13 +38,17 @@ static int cut_short(void)
     return hf_error(HF_ECORRUPT, "the backup is damaged: it is cut short");
 }
 
-/* So many bytes of the file, or fewer at its end. */
-static int fetch(int fd, uint8_t *to, size_t want, size_t *got)
+/* So many bytes of the file, or fewer at its end. A pipe may be silent for long. */
+static int fetch(hf_unpacker *u, uint8_t *to, size_t want, size_t *got)
 {
     for (*got = 0; *got < want;) {
-        ssize_t n = read(fd, to + *got, want - *got);
-        if (n < 0 && errno == EINTR)
+        ssize_t n = read(u->fd, to + *got, want - *got);
+        if (n < 0 && errno == EINTR) {
+            int err = u->stir ? u->stir(u->user) : HF_OK;
+            if (err)
+                return err;
             continue;
+        }
         if (n < 0)
             return hf_error(HF_EIO, "reading a backup: %s", strerror(errno));
         if (n == 0)
@@ -55,7 +61,7 @@ static int fetch(int fd, uint8_t *to, size_t want, size_t *got)
 static int refill(hf_unpacker *u)
 {
     size_t got;
-    int err = fetch(u->fd, u->bytes, sizeof u->bytes, &got);
+    int err = fetch(u, u->bytes, sizeof u->bytes, &got);
     u->in = (ZSTD_inBuffer){ u->bytes, got, 0 };
     return err;
 }
@@ -82,7 +88,8 @@ static int need(hf_unpacker *u, uint8_t *to, size_t len)
     return HF_OK;
 }
 
-int hf_unpacker_open(hf_unpacker **out, int fd, hf_packet_about *about)
+int hf_unpacker_open(hf_unpacker **out, int fd, int (*stir)(void *user), void *user,
+                     hf_packet_about *about)
 {
     uint8_t head[HF_PACKET_HEAD];
     size_t got;
@@ -91,7 +98,9 @@ int hf_unpacker_open(hf_unpacker **out, int fd, hf_packet_about *about)
     if (!u || !(u->zstd = ZSTD_createDCtx()))
         return hf_error(HF_ENOMEM, "a backup");
     u->fd = fd;
-    int err = fetch(fd, head, sizeof head, &got);
+    u->stir = stir;
+    u->user = user;
+    int err = fetch(u, head, sizeof head, &got);
     if (err)
         return err;
     if (got < 12 || memcmp(head, HF_PACKET_MAGIC, 8) != 0)
@@ -152,7 +161,7 @@ static int check_trailer(hf_unpacker *u)
         return hf_error(HF_ECORRUPT, "the backup is damaged: its checksum does not match");
     if (!u->ended && need(u, &more, 1) != HF_ECORRUPT)
         return hf_error(HF_ECORRUPT, "the backup is damaged: something follows its end");
-    err = u->ended ? fetch(u->fd, &more, 1, &got) : cut_short();
+    err = u->ended ? fetch(u, &more, 1, &got) : cut_short();
     if (!err && (got || u->in.pos < u->in.size))
         err = hf_error(HF_ECORRUPT, "the backup is damaged: something follows its end");
     return err ? err : HF_ENOTFOUND;

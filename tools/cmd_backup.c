@@ -11,7 +11,7 @@
 int cmd_backup(cli_context *context)
 {
     const char *file = context->args.operands[0];
-    cli_howfar h = { .context = context, .verb = "backup" };
+    cli_howfar h;
     int code = cli_store_path(context);
     bool to_stdout = strcmp(file, "-") == 0;
     if (code != CLI_OK)
@@ -20,6 +20,7 @@ int cmd_backup(cli_context *context)
         cli_complain("a backup is no text: send stdout into a file or a pipe");
         return CLI_USAGE;
     }
+    cli_howfar_begin(&h, context, "backup");
     code = cli_howfar_end(&h, hf_backup(context->path, file, cli_howfar_row, &h));
     hf_bytes sum = cli_buffer_bytes(&h.sum);
     if (code == CLI_OK && !to_stdout && context->output.format != CLI_TABLE) {

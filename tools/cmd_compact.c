@@ -6,10 +6,11 @@
 int cmd_compact(cli_context *context)
 {
     const char *to = cli_text(&context->args, OPT_TO, NULL);
-    cli_howfar h = { .context = context, .verb = "compact" };
+    cli_howfar h;
     int code = cli_store_path(context);
     if (code != CLI_OK)
         return code;
+    cli_howfar_begin(&h, context, "compact");
     code = cli_howfar_end(&h, hf_compact(context->path, to, cli_howfar_row, &h));
     hf_bytes sum = cli_buffer_bytes(&h.sum);
     if (code == CLI_OK && context->output.format != CLI_TABLE) {

@@ -11,7 +11,10 @@
 #include "tools/times.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct export_run {
@@ -139,6 +142,39 @@ static int export(export_run *run, const char *where, cli_selection *selection)
     return run->failed ? CLI_FAILED : code;
 }
 
+static bool has_name(int fd, const char *name)
+{
+    struct stat held, there;
+    return fstat(fd, &held) == 0 && stat(name, &there) == 0 && held.st_ino == there.st_ino
+        && held.st_dev == there.st_dev;
+}
+
+/* One export at a time: two would write into each other's file. What another one renamed
+ * before we had its lock is no part any more. */
+static int open_part(const char *name, FILE **part)
+{
+    int fd, code = CLI_FAILED;
+    while ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666)) >= 0) {
+        bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+        if (!locked && errno == EWOULDBLOCK) {
+            cli_complain("another export writes %s", name);
+            (void)close(fd);
+            return CLI_BUSY;
+        }
+        if (!locked || has_name(fd, name))
+            break;
+        (void)close(fd);
+    }
+    if (fd >= 0 && ftruncate(fd, 0) == 0 && (*part = fdopen(fd, "wb")) != NULL)
+        return CLI_OK;
+    if (errno == EACCES)
+        code = CLI_REFUSED;
+    cli_complain("cannot write %s: %s", name, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return code;
+}
+
 /* Into a file beside it, which gets its name when it is whole. */
 static int export_file(export_run *run, const char *where, cli_selection *selection,
                        const char *file)
@@ -147,14 +183,9 @@ static int export_file(export_run *run, const char *where, cli_selection *select
     cli_buffer_format(&part, "%s.part", file);
     cli_buffer_byte(&part, 0);
     const char *name = (const char *)part.data;
-    int code = CLI_FAILED;
-    run->to = fopen(name, "wbe");
-    if (run->to == NULL) {
-        cli_complain("cannot write %s: %s", name, strerror(errno));
-    } else {
+    int code = open_part(name, &run->to);
+    if (code == CLI_OK) {
         code = export(run, where, selection);
-        if (fclose(run->to) != 0 && code == CLI_OK)
-            code = CLI_FAILED;
         if (code == CLI_OK && selection->told == 0)
             code = CLI_NOT_FOUND;
         if (code == CLI_OK && rename(name, file) != 0) {
@@ -163,6 +194,7 @@ static int export_file(export_run *run, const char *where, cli_selection *select
         }
         if (code != CLI_OK)
             (void)unlink(name);
+        (void)fclose(run->to); /* synced before; its lock goes with it */
     }
     cli_buffer_free(&part);
     return code;
@@ -184,13 +216,17 @@ int cmd_export(cli_context *context)
     if (code != CLI_OK)
         return code;
     selection.where = where;
-    if (strcmp(file, "-") == 0)
+    bool to_stdout = strcmp(file, "-") == 0;
+    (void)cli_interrupted(); /* seen from now on: Ctrl-C leaves no part of a file */
+    if (to_stdout)
         code = export(&run, where, &selection);
     else
         code = export_file(&run, where, &selection, file);
     cli_buffer_free(&run.line);
-    cli_say(&context->output, "%llu exported, %llu scanned%s.", (unsigned long long)selection.told,
-            (unsigned long long)selection.scanned,
-            code == CLI_INTERRUPTED ? ", interrupted: the file is not whole" : "");
+    if (code == CLI_OK || code == CLI_NOT_FOUND || code == CLI_INTERRUPTED)
+        cli_say(&context->output, "%llu exported, %llu scanned%s.",
+                (unsigned long long)selection.told, (unsigned long long)selection.scanned,
+                code != CLI_INTERRUPTED ? "" : to_stdout
+                ? ", interrupted: the file is not whole" : ", interrupted: nothing is left of it");
     return code == CLI_OK && selection.told == 0 ? CLI_NOT_FOUND : code;
 }

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { BATCH = 500, BATCH_BYTES = 6 << 20, TYPES = 1024, DAY_MS = 24 * 3600 * 1000 };
 
@@ -329,7 +330,12 @@ static int walk(import_run *run)
         if (code == CLI_OK && cli_interrupted())
             code = CLI_INTERRUPTED;
     }
-    if (code == CLI_OK && !run->writes && !run->ended)
+    if (code == CLI_OK && ferror(run->from)) {
+        cli_complain("cannot read: %s", strerror(errno));
+        code = CLI_FAILED;
+    }
+    bool all = !run->writes || run->messages < run->limit;
+    if (code == CLI_OK && !run->ended && all)
         code = wrong(run, "the export was cut short: its last line is missing");
     else if (code == CLI_OK && !run->writes && run->messages + run->skipped != run->promised)
         code = wrong(run, "the export does not hold as many messages as it says");
@@ -403,20 +409,38 @@ static int import(import_run *run)
     return code != CLI_INTERRUPTED && run->sent + run->known > 0 ? CLI_PARTLY : code;
 }
 
-/* stdin is read twice, too: by way of a file without a name. */
-static FILE *open_file(const char *file)
+static FILE *copy_of(FILE *from)
 {
     char part[65536];
     size_t len;
-    if (strcmp(file, "-") != 0)
-        return fopen(file, "rbe");
     FILE *copy = tmpfile();
-    while (copy != NULL && (len = fread(part, 1, sizeof part, stdin)) > 0) {
+    while (copy != NULL && (len = fread(part, 1, sizeof part, from)) > 0) {
         if (fwrite(part, 1, len, copy) != len) {
             (void)fclose(copy);
             copy = NULL;
         }
     }
+    if (copy != NULL && (ferror(from) || fflush(copy) != 0)) {
+        (void)fclose(copy);
+        copy = NULL;
+    }
+    return copy;
+}
+
+/* What can be read only once, stdin or another pipe, is read twice by way of a file without
+ * a name. */
+static FILE *open_file(const char *file)
+{
+    struct stat about;
+    if (strcmp(file, "-") == 0)
+        return copy_of(stdin);
+    FILE *from = fopen(file, "rbe");
+    if (from == NULL || fstat(fileno(from), &about) != 0 || S_ISREG(about.st_mode))
+        return from;
+    FILE *copy = copy_of(from);
+    int failed = errno;
+    (void)fclose(from);
+    errno = failed;
     return copy;
 }
 
@@ -430,8 +454,9 @@ int cmd_import(cli_context *context)
         return code;
     run.from = open_file(file);
     if (run.from == NULL) {
+        code = errno == ENOENT ? CLI_NOT_FOUND : errno == EACCES ? CLI_REFUSED : CLI_FAILED;
         cli_complain("cannot read %s: %s", file, strerror(errno));
-        return CLI_NOT_FOUND;
+        return code;
     }
     code = import(&run);
     (void)fclose(run.from);

@@ -6,11 +6,12 @@
 int cmd_restore(cli_context *context)
 {
     const char *to = cli_text(&context->args, OPT_TO, NULL);
-    cli_howfar h = { .context = context, .verb = "restore" };
+    cli_howfar h;
     if (to == NULL) {
         cli_complain("restore: where to? Name a directory that is not there yet with --to DIR");
         return CLI_USAGE;
     }
+    cli_howfar_begin(&h, context, "restore");
     int code = cli_howfar_end(&h, hf_restore(context->args.operands[0], to, cli_howfar_row, &h));
     hf_bytes sum = cli_buffer_bytes(&h.sum);
     if (code == CLI_OK && context->output.format != CLI_TABLE) {

@@ -6,6 +6,8 @@
 #include "tools/commands.h"
 #include "tools/howfar.h"
 
+#include <signal.h>
+
 static const cli_column salvage_columns[] = {
     { "finding", "finding", CLI_AS_TEXT }, { "table", "table", CLI_AS_TEXT },
     { "page", "page", CLI_AS_ID },         { "id", "id", CLI_AS_ID },
@@ -64,7 +66,7 @@ static int verdict(cli_howfar *h, const char *to)
 int cmd_salvage(cli_context *context)
 {
     const char *to = cli_text(&context->args, OPT_TO, NULL);
-    cli_howfar h = { .context = context, .verb = "salvage" };
+    cli_howfar h;
     int code = cli_store_path(context);
     if (code != CLI_OK)
         return code;
@@ -74,6 +76,8 @@ int cmd_salvage(cli_context *context)
     }
     cli_list_begin(&context->output, "findings", salvage_columns,
                    sizeof salvage_columns / sizeof *salvage_columns);
+    cli_howfar_begin(&h, context, "salvage");
+    (void)signal(SIGPIPE, SIG_IGN); /* who reads the findings may stop before it is done */
     int err = hf_salvage(context->path, to, salvage_row, &h);
     cli_list_end(&context->output, err ? hf_view(NULL, 0) : cli_buffer_bytes(&h.sum));
     code = cli_howfar_end(&h, err);

@@ -1,7 +1,8 @@
 /* howfar.c - how far a copy is, on a terminal, and what came of it.
  *
  * Happy path: a line on stderr that is overwritten, wiped at the end; the closing row is
- * kept for the command. Ctrl-C ends the work at the next row. One thread. */
+ * kept for the command. Ctrl-C ends the work at the next row, or while a pipe is silent. One
+ * thread. */
 #include "tools/howfar.h"
 
 #include <stdio.h>
@@ -22,6 +23,12 @@ const char *cli_howfar_bytes(hf_bytes row, const char *field)
     (void)snprintf(at, sizeof text[0], "%.*s", (int)made.len, (const char *)made.data);
     cli_buffer_free(&made);
     return at;
+}
+
+void cli_howfar_begin(cli_howfar *h, cli_context *context, const char *verb)
+{
+    *h = (cli_howfar){ .context = context, .verb = verb };
+    (void)cli_interrupted(); /* seen from now on: nothing may be left of it */
 }
 
 static void wipe(cli_howfar *h)

@@ -11,6 +11,8 @@ typedef struct cli_howfar {
     bool         shown;
 } cli_howfar;
 
+/* From here on Ctrl-C ends it at the next row, and it cleans up. */
+void cli_howfar_begin(cli_howfar *howfar, cli_context *context, const char *verb);
 /* An hf_row_fn; HF_ECLOSED after Ctrl-C. */
 int  cli_howfar_row(void *howfar, hf_bytes row);
 /* The line goes away. The exit code for `err`, said. */

@@ -5,11 +5,13 @@
 #include "tools/commands.h"
 #include "tools/context.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 int main(int argc, char **argv)
 {
     cli_context context = { .path = NULL };
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, which is said */
     int code = cli_parse(&context.args, argc, argv, cli_commands);
     if (code != CLI_OK)
         return context.args.command && context.args.command->misused

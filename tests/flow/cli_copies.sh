@@ -107,3 +107,28 @@ for ms in 001 002 003 004 005 006 008 010 013 017; do
         rm -r killed
     fi
 done
+
+# What is not the store's stays where it is.
+echo "call Ann" >live/notes
+ends 2 "notes is no file of the store" compact -d live
+[ "$(cat live/notes)" = "call Ann" ] || die "the notes are gone"
+rm live/notes
+
+# Nothing is left of what was ended, also while its pipe is silent, nor where files may not grow.
+mkfifo silent.pipe
+"$build/holdfast" restore - --to silent <silent.pipe 2>err &
+pid=$!
+exec 3>silent.pipe
+head -c 300 file.hfb >&3
+for _ in $(seq 300); do
+    [ -z "$(find . -name 'silent.tmp-*')" ] || break
+    sleep 0.1
+done
+kill -TERM $pid
+code=0
+wait $pid || code=$?
+exec 3>&-
+[ $code = 130 ] || die "ended: exit $code, not 130: $(cat err)"
+[ -z "$(find . -name 'silent*' ! -name silent.pipe)" ] || die "left behind: $(find . -name 'silent*')"
+(ulimit -f 0 && hf backup -d live grown.hfb 2>&1) | grep -q "full" || die "no word of a full disk"
+[ -z "$(find . -name 'grown*')" ] || die "left behind: $(find . -name 'grown*')"

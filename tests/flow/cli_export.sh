@@ -40,6 +40,11 @@ test "$(wc -l <dead.ndjson)" = 3 || fail "one dead letter: $(cat dead.ndjson)"
 has '"holdfast_export":1' "$(head -1 out.ndjson)" || fail "no header"
 count=$(grep -c '"message":' out.ndjson)
 
+# ---- Two at once do not write into each other's file
+flock busy.ndjson.part "$tool" export -o busy.ndjson 2>err && fail "two exports at once"
+has 'another export writes busy.ndjson.part' "$(cat err)" || fail "two exports: $(cat err)"
+rm busy.ndjson.part
+
 # ---- From disk it says the same, but for what runs
 bodies() { sed -n 's/.*,"body"://p' "$1" | sort; }
 murder
@@ -144,6 +149,11 @@ must '"imported":1' import marked.ndjson --json
 must '"status":"dead"' find --where 'error = cancelled' --json
 must '"known":true' actor order/8 --json
 case $("$tool" actor order/8 --json) in *'"state"'*) fail "it was handled" ;; esac
+
+# ---- Out of a pipe that is no stdin, too
+mkfifo marked.pipe
+cat marked.ndjson >marked.pipe &
+must '"known":1' import marked.pipe --json
 
 # ---- One word, taken twice by one actor, more than a day apart
 {

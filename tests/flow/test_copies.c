@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { PAIRS = 8, BACKUPS = 6 };
 
@@ -439,12 +441,43 @@ static void test_no_memory(void **state)
     }
 }
 
+/* ---- Two backups at once */
+
+static char backed_up[128]; /* by the other one, just when ours waits for its lock */
+
+__attribute__((visibility("hidden"))) int flock(int fd, int how)
+{
+    char part[140];
+    if (backed_up[0]) {
+        (void)snprintf(part, sizeof part, "%s.part", backed_up);
+        assert_int_equal(write(fd, "whole", 5), 5);
+        assert_int_equal(link(part, at("first")), 0);
+        assert_int_equal(rename(part, backed_up), 0);
+        backed_up[0] = '\0';
+    }
+    return (int)syscall(SYS_flock, fd, how);
+}
+
+static void test_other_backup_done_first(void **state)
+{
+    struct stat st;
+    (void)state;
+    ring_ok(hf_close(ring_open("one", types), 10000));
+    (void)snprintf(backed_up, sizeof backed_up, "%s", at("one.hfb"));
+    ring_ok(hf_backup(at("one"), at("one.hfb"), NULL, NULL));
+    assert_int_equal(stat(at("first"), &st), 0);
+    assert_int_equal(st.st_size, 5);
+    ring_ok(hf_restore(at("one.hfb"), at("two"), NULL, NULL));
+    sound("two");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_under_load), cmocka_unit_test(test_keys),
         cmocka_unit_test(test_damaged),    cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_compact),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_other_backup_done_first),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
