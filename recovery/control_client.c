@@ -30,7 +30,7 @@ bool hf_control_locked(const char *path, uint64_t *pid)
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     *pid = 0;
     (void)snprintf(file, sizeof file, "%s/holdfast.lock", path);
-    int fd = open(file, O_RDWR | O_CLOEXEC);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     /* A salvage shares the lock with others that only look: no engine is there, and the pid in

@@ -7,6 +7,7 @@
  * Fails for want of memory, or when the files can't be read. One thread; a damaged file
  * can end the process inside LMDB, so a tool does this in a child. */
 #include "recovery/verify.h"
+#include "recovery/control_client.h"
 
 #include "storage/error.h"
 #include "storage/marker.h"
@@ -79,13 +80,16 @@ int hf_verify(const char *path, hf_row_fn each, void *user)
     hf_checkup c = { .path = path, .each = each, .user = user };
     hf_disk *disk = NULL;
     hf_txn *pin = NULL;
+    uint64_t pid;
     if (!path || !each)
         return hf_error(HF_EINVAL, "hf_verify");
     if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file)
         return hf_error(HF_EINVAL, "%.60s… is too long", path);
-    /* What can't be opened is read all the same: nobody can be writing it. */
+    /* What can't be opened is read all the same, unless somebody can be writing it: without a
+     * snapshot that would look like damage. */
     int err = hf_disk_open(&disk, path, &(hf_disk_options){ .flags = HF_LOOK });
-    if (err == HF_ENOTFOUND || err == HF_ENOMEM || err == HF_EVERSION)
+    if (err == HF_ENOTFOUND || err == HF_ENOMEM || err == HF_EVERSION
+        || (err && err != HF_ECORRUPT && hf_control_locked(path, &pid)))
         return err;
     if (!err)
         err = hf_txn_read(disk, &pin);

@@ -93,7 +93,13 @@ for _ in 1 2 3 4 5; do
     sleep 0.2
 done
 for _ in 1 2 3 4 5 6; do verify live 0 "Sound:"; done
+# Who may not say that he reads finds no damage in what is written meanwhile.
+mv live/lock.mdb readers && mkdir live/lock.mdb
+verify live 1 "Is a directory"
+rmdir live/lock.mdb && mv readers live/lock.mdb
 exec 3>&-
 wait $pid
 verify live 0
+mv live/lock.mdb readers && mkdir live/lock.mdb
+verify live 0 "Sound:"
 echo "$found damaged pages found, $unused not in use"
