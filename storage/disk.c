@@ -287,6 +287,7 @@ static int open_fresh(hf_env **out, const char *path, const struct stat *st, int
                       const hf_disk_options *options)
 {
     bool look = options->flags & HF_LOOK;
+    struct stat now;
     hf_env *e = env_make(path, !look);
     if (!e) {
         hf_lock_drop(lock_fd);
@@ -299,6 +300,10 @@ static int open_fresh(hf_env **out, const char *path, const struct stat *st, int
     int err = hf_marker_read(path, &e->marker);
     if (!err && !look && lock_fd < 0)
         err = hf_lock_take(&e->claim.lock_fd, path, false);
+    if (!err && !stat(path, &now)) { /* a compaction may have been done just before our lock */
+        e->claim.dev = now.st_dev;
+        e->claim.ino = now.st_ino;
+    }
     if (!err)
         err = env_open(e, options);
     if (err) {

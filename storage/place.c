@@ -188,6 +188,7 @@ static void nest_remove(const char *path)
 
 int hf_place_only_ours(const char *path)
 {
+    struct stat st;
     DIR *dir = opendir(path);
     if (!dir)
         return hf_error(HF_EIO, "cannot open %s: %s", path, strerror(errno));
@@ -199,6 +200,9 @@ int hf_place_only_ours(const char *path)
         if (!ours)
             err = hf_error(HF_EINVAL, "%s/%s is no file of the store: move it elsewhere first",
                            path, e->d_name);
+        else if (!fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode))
+            err = hf_error(HF_EINVAL, "%s/%s is a link, what it leads to would stay behind; "
+                                      "--to makes a copy elsewhere", path, e->d_name);
     }
     (void)closedir(dir);
     return err;

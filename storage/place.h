@@ -18,7 +18,7 @@ typedef enum hf_place {
 int hf_place_find(const char *path, char *out, hf_place *place);
 
 /* Does the directory hold only files of a store? HF_EINVAL names what else is there: it
- * would go with the store when that is replaced. */
+ * would go with the store when that is replaced; or a link, whose file would not. */
 int hf_place_only_ours(const char *path);
 
 typedef struct hf_nest {

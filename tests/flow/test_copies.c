@@ -5,8 +5,12 @@
 #include "recovery/holdfast_recovery.h"
 
 #include "storage/memory.h"
+#include "storage/store.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -471,6 +475,38 @@ static void test_other_backup_done_first(void **state)
     sound("two");
 }
 
+/* ---- A compaction that is done just when an engine comes */
+
+static bool exchanges;
+
+__attribute__((visibility("hidden"))) int fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    if (command == F_OFD_SETLK && exchanges) {
+        exchanges = false;
+        assert_int_equal(renameat2(AT_FDCWD, at("moved"), AT_FDCWD, at("twin"), RENAME_EXCHANGE), 0);
+    }
+    return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+static void test_compacted_while_opened(void **state)
+{
+    hf_disk *disk, *again;
+    (void)state;
+    ring_ok(hf_close(ring_open("moved", types), 10000));
+    ring_ok(hf_compact(at("moved"), at("twin"), NULL, NULL));
+    exchanges = true;
+    ring_ok(hf_disk_open(&disk, at("moved"), NULL));
+    assert_false(exchanges);
+    /* This process knows what it has: LMDB would lose its locks if it were opened twice. */
+    ring_err(hf_disk_open(&again, at("moved"), NULL), HF_EBUSY);
+    assert_non_null(strstr(hf_detail(), "is open in this process"));
+    hf_disk_close(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_damaged),    cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_compact),    cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_other_backup_done_first),
+        cmocka_unit_test(test_compacted_while_opened),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }

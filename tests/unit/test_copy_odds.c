@@ -240,7 +240,7 @@ static void test_making(void **state)
 
 static void test_compact_beside_others(void **state)
 {
-    char notes[200], copies[240];
+    char notes[200], data[200], copies[240];
     struct stat st;
     (void)state;
     (void)snprintf(notes, sizeof notes, "%s/notes", store);
@@ -250,6 +250,12 @@ static void test_compact_beside_others(void **state)
     assert_int_equal(access(notes, F_OK), 0);
     CORE_OK(hf_compact(store, to, nothing, NULL));
     assert_int_equal(rmdir(notes), 0);
+    (void)snprintf(data, sizeof data, "%s/" HF_DATA_FILE, store);
+    assert_int_equal(rename(data, hurt_path("elsewhere")), 0);
+    assert_int_equal(symlink(hurt_path("elsewhere"), data), 0);
+    assert_int_equal(hf_compact(store, NULL, nothing, NULL), HF_EINVAL);
+    says("is a link");
+    assert_int_equal(rename(hurt_path("elsewhere"), data), 0);
     assert_int_equal(chmod(store, 0500), 0);
     CORE_OK(hf_compact(store, NULL, nothing, NULL));
     assert_int_equal(stat(store, &st), 0);
