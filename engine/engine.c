@@ -364,6 +364,20 @@ int hf_open(hf_engine **out, const char *path, const hf_options *options)
     return HF_OK;
 }
 
+/* ---- Calls that may wait */
+
+void hf_engine_enter(hf_engine *engine)
+{
+    if (engine)
+        atomic_fetch_add(&engine->callers, 1);
+}
+
+void hf_engine_leave(hf_engine *engine)
+{
+    if (engine)
+        atomic_fetch_sub(&engine->callers, 1);
+}
+
 /* ---- Draining */
 
 /* A sum that changes whenever any part of the engine does something. */
@@ -392,7 +406,7 @@ static bool is_idle(hf_engine *engine)
     return looks_idle(engine) && activity(engine) == before && looks_idle(engine);
 }
 
-int hf_drain(hf_engine *engine, uint32_t timeout_ms)
+static int drain(hf_engine *engine, uint32_t timeout_ms)
 {
     uint64_t start = hf_clock_real_ns();
     hf_error_clear();
@@ -414,9 +428,18 @@ int hf_drain(hf_engine *engine, uint32_t timeout_ms)
     return err;
 }
 
+int hf_drain(hf_engine *engine, uint32_t timeout_ms)
+{
+    hf_engine_enter(engine);
+    int err = drain(engine, timeout_ms);
+    hf_engine_leave(engine);
+    return err;
+}
+
 /* ---- Closing */
 
-/* A turn on a shard must not block: it has this long in any case. */
+/* A turn on a shard must not block, and who waits is about to be told: they have this long in
+ * any case. */
 enum { SHARD_TURN_MS = 1000 };
 
 static int wait_for_turns(hf_engine *engine, uint32_t timeout_ms)
@@ -425,12 +448,14 @@ static int wait_for_turns(hf_engine *engine, uint32_t timeout_ms)
     for (;;) {
         uint32_t in_turns, pools = hf_pools_halt(engine);
         uint32_t shards = hf_shards_halt(engine, &in_turns);
-        if (!pools && !shards)
+        uint32_t callers = atomic_load(&engine->callers);
+        if (!pools && !shards && !callers)
             return HF_OK;
         uint64_t waited = (hf_clock_real_ns() - start) / 1000000;
         if (timeout_ms != HF_NEVER && waited >= timeout_ms
-            && (pools || (in_turns && waited >= SHARD_TURN_MS)))
-            return hf_error(HF_ETIMEDOUT, "turns still run");
+            && (pools || ((in_turns || callers) && waited >= SHARD_TURN_MS)))
+            return hf_error(HF_ETIMEDOUT, "%s", pools || in_turns ? "turns still run"
+                                                : "calls of other threads have not ended");
         struct timespec pause = { 0, (long)sleep_ns };
         nanosleep(&pause, NULL);
         sleep_ns = sleep_ns < 1000000 ? sleep_ns * 2 : sleep_ns;
@@ -447,7 +472,8 @@ int hf_close(hf_engine *engine, uint32_t timeout_ms)
         err = hf_engine_hooked();
     if (err)
         return err;
-    if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside())
+    if (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside()
+        || hf_pauses_inside(engine))
         return hf_error(HF_EDEADLOCK, "hf_close waits for turns; not in a turn or callback");
     int live = HF_LIVE;
     atomic_compare_exchange_strong(&engine->phase, &live, HF_CLOSING);

@@ -52,6 +52,7 @@ struct hf_engine {
     /* any thread */
     _Atomic(int) phase;        /* hf_phase */
     uint32_t    batch_turns, batch_bytes; /* a shard's batch goes when it holds so much */
+    atomic_uint callers;       /* calls that may wait, of all threads: hf_close waits for them */
     atomic_bool crowded;       /* the window is full: shards wait for the fold */
     _Atomic uint64_t settled;   /* what is committed below was handed back: flush.c */
     bool        flushes;        /* some type does; as opened */
@@ -98,6 +99,11 @@ static inline int hf_engine_append(hf_engine *engine, hf_group *group)
 /* Every public call begins with this: HF_EFORK in a child, HF_ECLOSED,
  * HF_EUNKNOWN when the engine stopped. */
 int  hf_engine_check(const hf_engine *engine);
+
+/* What may wait, for the disk or for turns, stands between these two: whoever waits still
+ * needs the engine when he is woken. */
+void hf_engine_enter(hf_engine *engine);
+void hf_engine_leave(hf_engine *engine);
 
 /* HF_EDEADLOCK in a shard's turn and in a callback. */
 int  hf_engine_may_wait(const hf_engine *engine);

@@ -364,7 +364,15 @@ static int tell_waiting(hf_engine *engine, const char *what, hf_message_fn each,
     return err;
 }
 
-int hf_pause(hf_engine *engine, const char *what, hf_message_fn each, void *user)
+/* Whose waiting messages this thread is telling: its callee may not close that engine. */
+static _Thread_local const hf_engine *telling;
+
+bool hf_pauses_inside(const hf_engine *engine)
+{
+    return telling == engine;
+}
+
+static int pause_it(hf_engine *engine, const char *what, hf_message_fn each, void *user)
 {
     int err = check(engine, &what);
     if (!err && (hf_turn_current() || hf_callbacks_inside(&engine->callbacks) || hf_flush_inside()))
@@ -374,14 +382,32 @@ int hf_pause(hf_engine *engine, const char *what, hf_message_fn each, void *user
     if (err)
         return err;
     wait_settled(engine, what);
-    return each ? tell_waiting(engine, what, each, user) : HF_OK;
+    if (!each)
+        return HF_OK;
+    const hf_engine *outer = telling;
+    telling = engine;
+    err = tell_waiting(engine, what, each, user);
+    telling = outer;
+    return err;
+}
+
+int hf_pause(hf_engine *engine, const char *what, hf_message_fn each, void *user)
+{
+    hf_engine_enter(engine);
+    int err = pause_it(engine, what, each, user);
+    hf_engine_leave(engine);
+    return err;
 }
 
 int hf_resume(hf_engine *engine, const char *what)
 {
+    hf_engine_enter(engine);
     int err = check(engine, &what);
     const hf_turn *turn = hf_turn_current();
     if (!err && turn && turn->on_shard)
         err = hf_error(HF_EDEADLOCK, "hf_resume waits for the disk; not in a turn on a shard");
-    return err ? err : change(engine, HF_OP_RESUME, what);
+    if (!err)
+        err = change(engine, HF_OP_RESUME, what);
+    hf_engine_leave(engine);
+    return err;
 }

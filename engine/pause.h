@@ -33,6 +33,9 @@ bool hf_pauses_rests(const struct hf_shard *shard);
 int  hf_pauses_add(hf_engine *engine, const char *what);
 void hf_pauses_remove(hf_engine *engine, const char *what);
 
+/* Is the calling thread in what hf_pause of this engine tells? */
+bool hf_pauses_inside(const hf_engine *engine);
+
 #define hf_pauses_hold(engine, actor)                                              \
     (atomic_load_explicit(&(engine)->pauses.any, memory_order_relaxed)             \
      && hf_pauses_hold_slow((engine), (actor)))

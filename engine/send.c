@@ -297,13 +297,8 @@ int hf_engine_may_wait(const hf_engine *engine)
 
 /* ---- Calls that wait */
 
-int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receipt *receipts)
-{
-    return hf_letters_mail(engine, letters, count, receipts, hf_view(NULL, 0), NULL);
-}
-
-int hf_letters_mail(hf_engine *engine, const hf_letter *letters, size_t count,
-                    hf_receipt *receipts, hf_bytes signature, const hf_letter_more *more)
+static int mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receipt *receipts,
+                hf_bytes signature, const hf_letter_more *more)
 {
     int err = check_call(engine, letters, count);
     if (!err)
@@ -330,6 +325,20 @@ int hf_letters_mail(hf_engine *engine, const hf_letter *letters, size_t count,
     return err;
 }
 
+int hf_letters_mail(hf_engine *engine, const hf_letter *letters, size_t count,
+                    hf_receipt *receipts, hf_bytes signature, const hf_letter_more *more)
+{
+    hf_engine_enter(engine);
+    int err = mail(engine, letters, count, receipts, signature, more);
+    hf_engine_leave(engine);
+    return err;
+}
+
+int hf_mail(hf_engine *engine, const hf_letter *letters, size_t count, hf_receipt *receipts)
+{
+    return hf_letters_mail(engine, letters, count, receipts, hf_view(NULL, 0), NULL);
+}
+
 int hf_tell(hf_engine *engine, const char *to, const char *kind, hf_bytes body)
 {
     hf_letter letter = { .size = sizeof letter, .to = to, .kind = kind, .body = body };
@@ -339,10 +348,14 @@ int hf_tell(hf_engine *engine, const char *to, const char *kind, hf_bytes body)
 int hf_sync(hf_engine *engine, uint32_t timeout_ms)
 {
     hf_error_clear();
+    hf_engine_enter(engine);
     int err = hf_engine_check(engine);
     if (!err)
         err = hf_engine_may_wait(engine);
-    return err ? err : hf_journal_sync(engine, timeout_ms);
+    if (!err)
+        err = hf_journal_sync(engine, timeout_ms);
+    hf_engine_leave(engine);
+    return err;
 }
 
 /* ---- Calls that don't */

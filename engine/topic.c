@@ -285,7 +285,7 @@ static bool stands_now(const subscription *s)
     return stands;
 }
 
-static int change(hf_engine *engine, const char *topic, const char *actor, bool wanted)
+static int change_it(hf_engine *engine, const char *topic, const char *actor, bool wanted)
 {
     subscription s = { .engine = engine };
     hf_error_clear();
@@ -303,6 +303,14 @@ static int change(hf_engine *engine, const char *topic, const char *actor, bool 
         }
     }
     pthread_mutex_unlock(order);
+    return err;
+}
+
+static int change(hf_engine *engine, const char *topic, const char *actor, bool wanted)
+{
+    hf_engine_enter(engine);
+    int err = change_it(engine, topic, actor, wanted);
+    hf_engine_leave(engine);
     return err;
 }
 
