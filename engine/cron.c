@@ -58,14 +58,15 @@ static bool read_value(const cron_field *f, const char **at, int *out)
 static bool read_range(const cron_field *f, const char **at, uint64_t *bits)
 {
     int from = f->low, to = f->high, step = 1;
-    bool star = **at == '*';
-    if (star) {
+    bool one = false;
+    if (**at == '*') {
         ++*at;
     } else {
         if (!read_value(f, at, &from))
             return false;
         to = from;
-        if (**at == '-') {
+        one = **at != '-';
+        if (!one) {
             ++*at;
             if (!read_value(f, at, &to) || to < from)
                 return false;
@@ -76,7 +77,7 @@ static bool read_range(const cron_field *f, const char **at, uint64_t *bits)
         long value = strtol(*at + 1, &end, 10);
         if (!isdigit((unsigned char)(*at)[1]) || value < 1 || value > f->high)
             return false;
-        if (to == from && !star)
+        if (one) /* 5/20 is 5-59/20; 5-5/20 is 5 */
             to = f->high;
         *at = end;
         step = (int)value;
@@ -277,29 +278,28 @@ uint64_t hf_cron_next(const hf_cron *cron, uint64_t after)
         return 0;
     int64_t utc = ((int64_t)(after / 1000) / MINUTE + 1) * MINUTE;
     int64_t most = utc + (int64_t)YEARS_MAX * 366 * DAY, repeats = INT64_MIN, until;
-    int32_t offset = hf_zone_offset(cron->zone, utc, &until);
+    /* The second before: the clock may be put forward at this very minute. */
+    int32_t offset = hf_zone_offset(cron->zone, utc - 1, &until);
     /* A clock that was put back lately shows this hour for the second time. */
     int64_t change;
     int32_t before = hf_zone_offset(cron->zone, utc - DAY / 2, &change);
-    if (change <= utc && before > offset)
+    if (change < utc && before > offset)
         repeats = change + before; /* local times below it were shown before */
     while (utc < most) {
+        if (utc == until) {
+            int64_t local = until + offset;
+            int32_t next = hf_zone_offset(cron->zone, utc, &until);
+            if (next > offset && !cron->every_hour && due_between(cron, local, utc + next))
+                return (uint64_t)utc * 1000;
+            repeats = next < offset ? local : INT64_MIN;
+            offset = next;
+        }
         int64_t further = stride(cron, utc + offset);
         if (!further && !cron->every_hour && utc + offset < repeats)
             further = MINUTE;
         if (!further)
             return (uint64_t)utc * 1000;
-        if (utc + further < until) {
-            utc += further;
-            continue;
-        }
-        int64_t local = until + offset;
-        utc = until;
-        int32_t next = hf_zone_offset(cron->zone, utc, &until);
-        if (next > offset && !cron->every_hour && due_between(cron, local, utc + next))
-            return (uint64_t)utc * 1000;
-        repeats = next < offset ? local : INT64_MIN;
-        offset = next;
+        utc = utc + further < until ? utc + further : until;
     }
     return 0;
 }

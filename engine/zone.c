@@ -198,7 +198,8 @@ static int32_t offset_by_rule(const posix_rule *rule, int64_t utc, int64_t *unti
                                    - rule->offset,
                                day_of_change(&rule->ends, y) * DAY + rule->ends.at - rule->summer };
         for (int i = 0; i < 2; i++) {
-            if (changes[i] <= utc && changes[i] > last) {
+            /* Where one summer ends as the next begins it lasts all year. */
+            if (changes[i] <= utc && (changes[i] > last || (!i && changes[i] == last))) {
                 last = changes[i];
                 now = i ? rule->offset : rule->summer;
             } else if (changes[i] > utc && changes[i] < *until) {

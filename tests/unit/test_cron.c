@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -99,6 +101,13 @@ static const example examples[] = {
     { "30 2 * * * Europe/Rome",
       "2060-03-27 12:00",
       { "2060-03-28 01:00", "2060-03-29 00:30", "2060-03-30 00:30", "2060-03-31 00:30" } },
+    /* Looked at in the very minute before the hour that is skipped. */
+    { "15 2 * * * America/New_York",
+      "2026-03-08 06:59",
+      { "2026-03-08 07:00", "2026-03-09 06:15" } },
+    { "59 1,2 * * * Europe/Rome",
+      "2026-03-29 00:58",
+      { "2026-03-29 00:59", "2026-03-29 01:00", "2026-03-29 23:59", "2026-03-30 00:59" } },
     /* No summer time: half an hour off the hour. */
     { "0 9 * * * Asia/Kolkata", "2026-06-01 00:00", { "2026-06-01 03:30", "2026-06-02 03:30" } },
     { "0 0 29 2 *",
@@ -127,6 +136,7 @@ static const example examples[] = {
     { "5-59/20 8,20 * * *",
       "2026-01-01 08:00",
       { "2026-01-01 08:05", "2026-01-01 08:25", "2026-01-01 08:45", "2026-01-01 20:05" } },
+    { "5-5/20 8 * * *", "2026-01-01 08:00", { "2026-01-01 08:05", "2026-01-02 08:05" } },
     { "10/25 0 * * *",
       "2026-01-01 00:00",
       { "2026-01-01 00:10", "2026-01-01 00:35", "2026-01-02 00:10", "2026-01-02 00:35" } },
@@ -247,12 +257,41 @@ static void test_offsets(void **state)
     }
 }
 
+/* A zone that is nothing but its last line, in which each summer ends as the next begins. */
+static void test_endless_summer(void **state)
+{
+    static const char rule[] = "\nEST5EDT,0/0,J365/25\n";
+    char directory[] = "/tmp/holdfast-zone-XXXXXX", path[64];
+    hf_zone *zone;
+    int64_t until;
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof path, "%s/Endless", directory);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    for (int block = 0; block < 2; block++) {
+        static const uint8_t head[44] = { 'T', 'Z', 'i', 'f', '2', [39] = 1, [43] = 4 };
+        static const uint8_t type[6 + 4] = { 0 };
+        assert_int_equal(fwrite(head, 1, sizeof head, file), sizeof head);
+        assert_int_equal(fwrite(type, 1, sizeof type, file), sizeof type);
+    }
+    assert_int_equal(fwrite(rule, 1, sizeof rule - 1, file), sizeof rule - 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(setenv("TZDIR", directory, 1), 0);
+    assert_int_equal(hf_zone_load(&zone, "Endless"), HF_OK);
+    assert_int_equal(unsetenv("TZDIR"), 0);
+    for (int64_t t = hf_days_of(2026, 1, 1) * 86400; t < hf_days_of(2031, 1, 1) * 86400; t += 3600)
+        assert_int_equal(hf_zone_offset(zone, t, &until), -4 * 3600);
+    hf_zone_free(zone);
+    assert_int_equal(unlink(path) | rmdir(directory), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_examples), cmocka_unit_test(test_intervals),
         cmocka_unit_test(test_nonsense), cmocka_unit_test(test_days),
-        cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_offsets),  cmocka_unit_test(test_endless_summer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
