@@ -3,13 +3,14 @@
  * Happy path: hf_every writes the row and sets the alarm for the first tick; each tick's
  * turn reads the row, sends the message, sets the alarm for the next one.
  *
- *   row 's' name    missed(4) flags(4) due(8)  schedule 00  body
+ *   row 's' name    missed(4) unseen(4) due(8)  schedule 00  body
  *
  * What goes by a clock on the wall is due at a time of day; intervals go by engine time,
  * which nobody sets. Ticks that went by unseen (the engine was down, the clock was put
- * forward) are made up for as the schedule says. Fails for want of memory: the tick is
- * tried again; without its time zone it is looked at once an hour; a damaged row buries the
- * tick. The turn's thread. */
+ * forward) are made up for as the schedule says; those that are not are counted in the row,
+ * for the next tick to tell of. Fails for want of memory: the tick is tried again; without
+ * its time zone it is looked at once an hour; a damaged row buries the tick. The turn's
+ * thread. */
 #include "engine/schedule.h"
 
 #include "engine/alarms.h"
@@ -36,6 +37,7 @@ typedef struct schedule {
     hf_bytes    name, body;
     const char *text;
     uint32_t    missed;
+    uint32_t    unseen;  /* ticks that none which was sent told of */
     uint64_t    due;
     hf_cron     cron;
 } schedule;
@@ -55,6 +57,7 @@ static int read_row(hf_turn *turn, hf_bytes name, schedule *s)
     *s = (schedule){ .name = name,
                      .text = (const char *)at + FIELDS,
                      .missed = hf_get32(at),
+                     .unseen = hf_get32(at + 4),
                      .due = hf_get64(at + 8),
                      .body = hf_view(at + head, value.len - head) };
     return HF_OK;
@@ -66,8 +69,8 @@ static int write_row(hf_turn *turn, const schedule *s)
     uint8_t *value = hf_alloc(turn, len);
     if (!value)
         return HF_ENOMEM;
-    memset(value, 0, FIELDS);
     hf_put32(value, s->missed);
+    hf_put32(value + 4, s->unseen);
     hf_put64(value + 8, s->due);
     memcpy(value + FIELDS, s->text, text);
     if (s->body.len)
@@ -245,7 +248,7 @@ static int send_tick(hf_turn *turn, const schedule *s, uint64_t due, uint32_t mi
     return HF_OK;
 }
 
-static int send_ticks(hf_turn *turn, const schedule *s, const ticks *t, uint64_t now)
+static int send_ticks(hf_turn *turn, schedule *s, const ticks *t, uint64_t now)
 {
     uint64_t latest = t->last[(t->count - 1) % MAKE_UP],
              wait = t->next ? t->next - latest : LATE_MS;
@@ -255,11 +258,11 @@ static int send_ticks(hf_turn *turn, const schedule *s, const ticks *t, uint64_t
         wanted = fresh;
     if (wanted > t->count)
         wanted = t->count;
-    uint64_t skipped = t->count - wanted;
+    uint64_t skipped = s->unseen + t->count - wanted;
     int err = HF_OK;
-    for (uint64_t n = t->count - wanted; !err && n < t->count; n++, skipped = 0)
-        err = send_tick(turn, s, t->last[n % MAKE_UP],
-                        skipped > UINT32_MAX ? UINT32_MAX : (uint32_t)skipped);
+    s->unseen = skipped > UINT32_MAX ? UINT32_MAX : (uint32_t)skipped;
+    for (uint64_t n = t->count - wanted; !err && n < t->count; n++, s->unseen = 0)
+        err = send_tick(turn, s, t->last[n % MAKE_UP], s->unseen);
     return err;
 }
 
