@@ -37,6 +37,9 @@ int hf_progress(hf_turn *turn, hf_bytes note)
     hf_error_clear();
     if (!turn || (note.len && !note.data))
         return hf_error(HF_EINVAL, "hf_progress needs a turn and a note");
+    int err = hf_disk_forked(turn->engine->disk);
+    if (err)
+        return err;
     if (note.len > HF_NOTE_MAX)
         return hf_error(HF_ETOOBIG, "a note of %zu bytes, the limit is %d", note.len, HF_NOTE_MAX);
     if (!turn->note && !(turn->note = hf_mem_zero(1, sizeof *turn->note)))

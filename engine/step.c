@@ -299,6 +299,9 @@ static int check_turn(const hf_turn *turn, const char *name)
     hf_error_clear();
     if (!turn || !name || !*name || strnlen(name, HF_NAME_MAX + 1) > HF_NAME_MAX)
         return hf_error(HF_EINVAL, "a step's name has 1 to %d bytes", HF_NAME_MAX);
+    int err = hf_disk_forked(turn->engine->disk);
+    if (err)
+        return err;
     if (turn->on_shard)
         return hf_error(HF_EDEADLOCK, "a step waits for the disk: its type needs .threads");
     if (turn->undoing)
@@ -468,15 +471,15 @@ static int leave_undo(hf_turn *turn, hf_parcel *p)
     const hf_type *type = &turn->kind->is;
     char why[HF_ERROR_MAX + 1];
     uint64_t now = hf_timebase_now(turn->engine);
+    bool snoozed = turn->verdict == HF_TURN_SNOOZED; /* burns no try */
     memcpy(why, turn->error, sizeof why);
     hf_turn_cut(turn);
     turn->err = HF_OK;
     if (turn->verdict == HF_TURN_BURIED
-        || (type->tries != HF_NEVER && p->e.phase >= type->tries))
+        || (!snoozed && type->tries != HF_NEVER && p->e.phase >= type->tries))
         return give_up_undo(turn, p, why);
-    p->e.phase++;
-    p->due_ms = now + (turn->verdict == HF_TURN_SNOOZED ? turn->snooze_ms
-                                                       : hf_outcome_pause(type, p->e.phase - 1));
+    p->e.phase += !snoozed;
+    p->due_ms = now + (snoozed ? turn->snooze_ms : hf_outcome_pause(type, p->e.phase - 1));
     p->e.due = p->due_ms;
     p->end = HF_END_RESTS;
     return hf_outcome_retry(turn->batch, &p->e);

@@ -304,6 +304,9 @@ int hf_finish(hf_turn *turn, int err)
 {
     if (!turn || !turn->on_pool)
         return hf_error(HF_EINVAL, "hf_finish needs a turn of a type with .threads");
+    int forked = hf_disk_forked(turn->engine->disk);
+    if (forked)
+        return forked;
     pthread_mutex_lock(&turn->lock);
     bool twice = turn->is_finished;
     turn->is_finished = true;

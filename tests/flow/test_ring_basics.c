@@ -207,6 +207,43 @@ static void test_second_engine(void **state)
     ring_ok(hf_close(e, HF_NEVER));
 }
 
+/* In the child of a handler neither steps nor the end of its turn mean anything. */
+static int fork_in_turn(hf_turn *turn, const hf_message *msg)
+{
+    hf_step step = { .name = "s" };
+    int status = -1;
+    (void)msg;
+    int err = hf_begin_step(turn, "s", &step);
+    pid_t child = fork();
+    if (!child) {
+        sigset_t none;
+        (void)sigemptyset(&none);
+        (void)sigprocmask(SIG_SETMASK, &none, NULL); /* the engine's threads take no signals */
+        (void)alarm(60);
+        _exit(hf_end_step(turn, &step, hf_str("done")) != HF_EFORK
+              || hf_begin_step(turn, "other", &step) != HF_EFORK
+              || hf_progress(turn, hf_str("half")) != HF_EFORK
+              || hf_finish(turn, HF_OK) != HF_EFORK);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        status = -1;
+    atomic_store(&seen.errors[0], err);
+    atomic_store(&seen.errors[1], status);
+    return HF_OK;
+}
+
+static void test_fork_in_turn(void **state)
+{
+    static const hf_type types[] = { { .name = "f", .handle = fork_in_turn, .threads = 1 }, { 0 } };
+    (void)state;
+    hf_engine *e = ring_open("fork", types);
+    ring_ok(hf_tell(e, "f/1", "k", hf_str("")));
+    ring_ok(hf_drain(e, 60000));
+    assert_int_equal(atomic_load(&seen.errors[0]), HF_TODO);
+    assert_int_equal(atomic_load(&seen.errors[1]), 0);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
 /* Overwrite every page of the data file that holds `mark`. */
 static int damage(const char *store, const char *mark)
 {
@@ -376,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_message),
         cmocka_unit_test(test_callback_thread), cmocka_unit_test(test_callback_loop),
         cmocka_unit_test(test_deadlocks), cmocka_unit_test(test_second_engine),
+        cmocka_unit_test(test_fork_in_turn),
         cmocka_unit_test(test_damaged_window), cmocka_unit_test(test_forward),
         cmocka_unit_test(test_close), cmocka_unit_test(test_held),
         cmocka_unit_test(test_pause),

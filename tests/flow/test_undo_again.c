@@ -1,5 +1,5 @@
 /* test_undo_again.c - undoing fails, the letter is dead and says so; later it is undone by hand,
- * and says again what it failed of. */
+ * and says again what it failed of. An undo that is put off burns no try. */
 #include "tests/support/ring.h"
 
 #include "recovery/holdfast_recovery.h"
@@ -39,11 +39,11 @@ static int note(void *user, const hf_message *msg)
 }
 
 /* What the only dead letter says. */
-static const char *dead_says(void)
+static const char *dead_says(const char *name)
 {
     hf_store *store;
     said[0] = 0;
-    ring_ok(hf_store_open(&store, ring_path("again"), 5000));
+    ring_ok(hf_store_open(&store, ring_path(name), 5000));
     ring_ok(hf_find(store, "status = dead", note, NULL));
     hf_store_close(store);
     return said;
@@ -75,21 +75,52 @@ static void test_again(void **state)
     const hf_letter *letter = HF_LETTER(.to = "order/1", .kind = "place");
     ring_ok(hf_mail(engine, letter, 1, &receipt));
     ring_ok(hf_drain(engine, 10000));
-    assert_string_equal(dead_says(), failed);
+    assert_string_equal(dead_says("again"), failed);
     undo(receipt.id); /* too early */
     ring_ok(hf_drain(engine, 10000));
-    assert_string_equal(dead_says(), failed);
+    assert_string_equal(dead_says("again"), failed);
     ring_ok(hf_close(engine, 10000));
     atomic_store(&down, false);
     engine = ring_open("again", types);
     undo(receipt.id);
     ring_ok(hf_drain(engine, 10000));
-    assert_string_equal(dead_says(), "no parcel; before that: no stamp");
+    assert_string_equal(dead_says("again"), "no parcel; before that: no stamp");
+    ring_ok(hf_close(engine, 10000));
+}
+
+/* ---- An undo that waits for something */
+
+static atomic_int waits, undone;
+
+static int pay_back_later(hf_turn *turn, const hf_message *msg, const hf_step *step)
+{
+    (void)msg, (void)step;
+    if (atomic_fetch_add(&waits, 1) < 5) /* more often than it has tries */
+        return hf_snooze(turn, 1);
+    atomic_fetch_add(&undone, 1);
+    return HF_OK;
+}
+
+static void test_snooze(void **state)
+{
+    static const hf_type late[] = {
+        { .name = "order", .handle = pay, .undo = pay_back_later, .threads = 1, .tries = 2,
+          .retry_ms = 1 },
+        { 0 },
+    };
+    (void)state;
+    hf_engine *engine = ring_open("snooze", late);
+    ring_ok(hf_tell(engine, "order/1", "place", hf_str("")));
+    ring_ok(hf_drain(engine, 60000));
+    assert_int_equal(atomic_load(&waits), 6);
+    assert_int_equal(atomic_load(&undone), 1);
+    assert_string_equal(dead_says("snooze"), "no parcel; before that: no stamp");
     ring_ok(hf_close(engine, 10000));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_again) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_again),
+                                        cmocka_unit_test(test_snooze) };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
