@@ -52,7 +52,6 @@ struct hf_engine {
     /* any thread */
     _Atomic(int) phase;        /* hf_phase */
     uint32_t    batch_turns, batch_bytes; /* a shard's batch goes when it holds so much */
-    atomic_uint callers;       /* calls that may wait, of all threads: hf_close waits for them */
     atomic_bool crowded;       /* the window is full: shards wait for the fold */
     _Atomic uint64_t settled;   /* what is committed below was handed back: flush.c */
     bool        flushes;        /* some type does; as opened */
@@ -68,6 +67,7 @@ struct hf_engine {
     _Atomic uint64_t was_alone;   /* id of a suspect that could not be alone in time */
     atomic_uint suspects;      /* messages that may have killed the process */
     hf_counters count;
+    atomic_uint callers;       /* calls that may wait, of all threads: hf_close waits for them */
     struct hf_census *census;  /* the same of each type: census.h */
     hf_shelf    shelf;
     hf_callbacks callbacks;

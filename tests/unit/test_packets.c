@@ -98,7 +98,7 @@ static int read_rows(int *count)
     hf_bytes key, value;
     *count = 0;
     assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-    int err = hf_unpacker_open(&unpacker, fd, &got);
+    int err = hf_unpacker_open(&unpacker, fd, NULL, NULL, &got);
     if (!err)
         assert_memory_equal(got.uuid, about.uuid, 16);
     while (!err && !(err = hf_unpacker_row(unpacker, &table, &key, &value))) {
@@ -281,7 +281,7 @@ static int read_all(void)
     hf_bytes key, value;
     hf_error_clear();
     assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-    int err = hf_unpacker_open(&unpacker, fd, &got);
+    int err = hf_unpacker_open(&unpacker, fd, NULL, NULL, &got);
     while (!err)
         err = hf_unpacker_row(unpacker, &table, &key, &value);
     hf_unpacker_close(unpacker);
