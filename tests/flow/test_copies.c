@@ -487,7 +487,8 @@ __attribute__((visibility("hidden"))) int fcntl(int fd, int command, ...)
     va_end(args);
     if (command == F_OFD_SETLK && exchanges) {
         exchanges = false;
-        assert_int_equal(renameat2(AT_FDCWD, at("moved"), AT_FDCWD, at("twin"), RENAME_EXCHANGE), 0);
+        assert_int_equal(renameat2(AT_FDCWD, at("moved"), AT_FDCWD, at("twin"),
+                                   RENAME_EXCHANGE), 0);
     }
     return (int)syscall(SYS_fcntl, fd, command, argument);
 }
