@@ -6,7 +6,9 @@
 #include "storage/sum.h"
 
 #ifdef HF_SUM_DISPATCH
+#define XXH_DISPATCH_DISABLE_REPLACE
 #include <xxh_x86dispatch.h>
+#pragma weak XXH3_64bits_withSeed_dispatch /* the static libxxhash may come without */
 #else
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -14,5 +16,9 @@
 
 uint64_t hf_sum(const void *data, size_t len, uint64_t seed)
 {
+#ifdef HF_SUM_DISPATCH
+    if (XXH3_64bits_withSeed_dispatch)
+        return XXH3_64bits_withSeed_dispatch(data, len, seed);
+#endif
     return XXH3_64bits_withSeed(data, len, seed);
 }

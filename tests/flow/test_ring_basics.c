@@ -2,6 +2,7 @@
 #include "tests/support/seen.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <uv.h>
 

@@ -32,10 +32,14 @@ run() { # NAME: it does its work in a folder of its own
     # g++ calls it an oversight, HF_LETTER(.to = ...) means it: the rest is zero.
     $cxx -std=c++20 $warnings -Wno-missing-field-initializers consumer/consumer_cxx.cpp -o pc_cxx $flags
     $cc -std=c11 $warnings consumer/consumer.c -o pc_static $static
+    xxhash=$($cc -print-file-name=libxxhash.a) # may lack what the shared one has
+    [ "$xxhash" = libxxhash.a ] ||
+        $cc -std=c11 $warnings consumer/consumer.c -o pc_xxhash $(echo "$static" | sed "s,-lxxhash,$xxhash,")
 }
 run pkg-config-c ./../pc_c
 run pkg-config-c++ ./../pc_cxx
 run pkg-config-static ./../pc_static
+[ ! -x pc_xxhash ] || run static-xxhash ./../pc_xxhash
 if ldd pc_static | grep holdfast; then
     echo "the static program still asks for the shared library"
     exit 1
