@@ -170,7 +170,7 @@ static void run_failed_hook(hf_turn *turn, const hf_entry *m, bool dead)
     turn->msg.err = m->err;
     turn->msg.error = m->error;
     turn->msg.attempt = m->attempt;
-    turn->msg.retry = dead ? 0 : m->due;
+    turn->msg.retry = dead ? 0 : hf_timebase_told(turn->engine, m->due);
     turn->msg.status = dead ? HF_DEAD : HF_RETRYING;
     hf_turn *outer = hf_turn_enter(turn);
     turn->kind->is.failed(turn, &turn->msg);

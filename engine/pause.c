@@ -6,6 +6,7 @@
  * is held, or, while telling, with the pause in force. The caller's thread. */
 #include "engine/pause.h"
 #include "engine/flush.h"
+#include "engine/timebase.h"
 
 #include "engine/limit.h"
 #include "engine/schedule.h"
@@ -332,13 +333,15 @@ static int tell_one(teller *t, hf_view_of *view, const struct waiting_at *at,
     hf_entry_decode(bytes + 8, payload.len - 8, &e);
     const hf_kind_of *kind = hf_types_find(&t->engine->types, e.to, e.to_len);
     hf_turn_key(t->engine, at->id, key);
+    uint64_t due = e.reason ? e.due : hf_timebase_told(t->engine, e.due);
     hf_message msg = { .id = at->id, .key = key, .to = e.to, .from = e.from, .kind = e.name,
                        .body = e.data, .status = HF_PAUSED,
                        .cause = e.cause <= HF_GONE ? (hf_cause)e.cause : HF_SENT,
                        .joined = hf_entry_joined(&e), .lost = hf_entry_lost(&e),
                        .attempt = e.attempt, .sent = e.sent ? e.sent : hf_get64(bytes),
-                       .err = e.err, .error = e.error, .due = e.due,
-                       .retry = e.attempt ? e.due : 0, .expires = e.expires,
+                       .err = e.err, .error = e.error, .due = due,
+                       .retry = e.attempt ? due : 0,
+                       .expires = hf_timebase_told(t->engine, e.expires),
                        .about = e.cause == HF_ANSWER || e.cause == HF_GONE ? e.about : 0,
                        .urgency = e.urgency, .replaced = e.replaced,
                        .user = kind ? kind->is.user : NULL };

@@ -85,6 +85,13 @@ static uint64_t now_of(const hf_turn *turn, const hf_cron *cron)
     return cron->interval_ms ? hf_timebase_now(turn->engine) : hf_clock_wall_ms();
 }
 
+/* By the clock on the wall: an interval may go by another. */
+static uint64_t due_told(const hf_turn *turn, const schedule *s, uint64_t due)
+{
+    bool interval = strncmp(s->text + strspn(s->text, " \t"), "every", 5) == 0;
+    return interval ? hf_timebase_told(turn->engine, due) : due;
+}
+
 static void alarm_name(char name[HF_NAME_MAX + 1], int first, hf_bytes of)
 {
     name[0] = (char)first;
@@ -203,7 +210,7 @@ uint64_t hf_next_due(hf_turn *turn, const char *name)
     schedule s;
     if (turn->err || check_words(turn, name, NULL, hf_view(NULL, 0)))
         return 0;
-    return read_row(turn, hf_view(name, strlen(name)), &s) ? 0 : s.due;
+    return read_row(turn, hf_view(name, strlen(name)), &s) ? 0 : due_told(turn, &s, s.due);
 }
 
 /* ---- Ticks */
@@ -235,7 +242,8 @@ static int send_tick(hf_turn *turn, const schedule *s, uint64_t due, uint32_t mi
     char name[HF_NAME_MAX + 1];
     hf_entry e = { .op = HF_OP_SEND, .to = turn->e->to, .to_len = turn->e->to_len,
                    .hash = turn->e->hash, .name = name, .name_len = (uint8_t)s->name.len,
-                   .data = s->body, .cause = HF_ALARM, .about = due, .replaced = missed,
+                   .data = s->body, .cause = HF_ALARM, .about = due_told(turn, s, due),
+                   .replaced = missed,
                    .from = "", .error = "" };
     memcpy(name, s->name.data, s->name.len);
     name[s->name.len] = '\0';

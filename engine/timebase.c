@@ -37,6 +37,15 @@ uint64_t hf_timebase_now(const hf_engine *engine)
     return engine->time_base + (hf_clock_mono_ns() - engine->time_mono) / 1000000;
 }
 
+uint64_t hf_timebase_told(const hf_engine *engine, uint64_t time)
+{
+    int64_t by = (int64_t)(hf_clock_wall_ms() - hf_timebase_now(engine));
+    if (!time)
+        return 0;
+    by = (by >= 0 ? by + 500 : by - 500) / 1000 * 1000;
+    return by < 0 && time <= (uint64_t)-by ? 1 : time + (uint64_t)by;
+}
+
 bool hf_timebase_after(const hf_engine *engine, uint64_t delay_ms, hf_entry *e)
 {
     uint64_t ns = hf_clock_mono_ns() - engine->time_mono, now = engine->time_base + ns / 1000000;

@@ -15,6 +15,10 @@ void hf_timebase_open(hf_engine *engine);
 /* Any thread. */
 uint64_t hf_timebase_now(const hf_engine *engine);
 
+/* A time of this clock as the one on the wall will show it, if nobody sets it any more; to
+ * the second, so that it is told the same every time. 0 is 0. */
+uint64_t hf_timebase_told(const hf_engine *engine, uint64_t time);
+
 /* When something is due that is to wait so long, or until then, into due and reason of its
  * entry; true: that time has come already. Never too early, never past HF_DUE_MAX. */
 bool hf_timebase_after(const hf_engine *engine, uint64_t delay_ms, hf_entry *entry);

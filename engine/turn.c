@@ -10,6 +10,7 @@
 #include "engine/census.h"
 #include "engine/schedule.h"
 #include "engine/rows.h"
+#include "engine/timebase.h"
 
 #include "recovery/lineage.h"
 
@@ -153,8 +154,8 @@ void hf_turn_begin(hf_turn *turn, hf_kind_of *kind, hf_batch *batch, const hf_en
     msg->status = HF_RUNNING;
     msg->attempt = e->attempt + 1;
     msg->sent = e->sent;
-    msg->due = e->due;
-    msg->expires = e->expires;
+    msg->due = e->due && !e->reason ? hf_timebase_told(turn->engine, e->due) : e->due;
+    msg->expires = e->expires ? hf_timebase_told(turn->engine, e->expires) : 0;
     msg->urgency = e->urgency;
     msg->err = e->err;
     msg->replaced = e->replaced;

@@ -32,7 +32,8 @@ static int meet_schedule(void *user, hf_bytes key, hf_bytes payload)
     const char *words = (const char *)at + FIELDS;
     hf_out_text(out, "schedule", hf_str(words));
     hf_out_uint(out, "due",
-                hf_scan_told(l->scan, hf_get64(at + 8), strncmp(words, "every", 5) != 0));
+                hf_scan_told(l->scan, hf_get64(at + 8),
+                             strncmp(words + strspn(words, " \t"), "every", 5) != 0));
     hf_out_uint(out, "missed", hf_get32(at));
     hf_out_end(out);
     l->schedules->told++;

@@ -1,6 +1,6 @@
 /* test_set_clock.c - somebody sets the wall clock: ids that were taken stay taken for a day
- * of engine time, requeues wait as long as they were told, and what tools say of due times
- * is by the clock on the wall. */
+ * of engine time, requeues wait as long as they were told, and what tools and turns are told
+ * of due times is by the clock on the wall. */
 #include "tests/support/ring.h"
 
 #include "recovery/holdfast_recovery.h"
@@ -279,11 +279,57 @@ static int set_up(void **state)
     return ring_make_root(state);
 }
 
+/* ---- In a turn */
+
+static _Atomic uint64_t next_due, ticked, expires, retry;
+
+static int look_in_turn(hf_turn *turn, const hf_message *msg)
+{
+    if (strcmp(msg->kind, "beat") == 0)
+        atomic_store(&ticked, msg->due);
+    if (strcmp(msg->kind, "look") != 0)
+        return HF_OK;
+    hf_every(turn, "beat", "every 3h", 1, hf_str(""));
+    atomic_store(&next_due, hf_next_due(turn, "beat"));
+    if (msg->attempt == 1) /* then it has begun */
+        atomic_store(&expires, msg->expires);
+    return msg->attempt == 1 ? hf_fail(turn, 1, "again") : HF_OK;
+}
+
+static void note_retry(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn;
+    atomic_store(&retry, msg->retry);
+}
+
+static void test_in_turn(void **state)
+{
+    static const hf_type lookers[] = {
+        { .name = "a", .handle = look_in_turn, .failed = note_retry, .retry_ms = 1 }, { 0 }
+    };
+    (void)state;
+    atomic_store(&set_by, 0);
+    hf_engine *e = ring_open("turn", lookers);
+    atomic_store(&set_by, 10 * (int64_t)DAY);
+    ring_ok(hf_mail(e, HF_LETTER(.to = "a/1", .kind = "look", .expires_ms = 5 * HOUR), 1, NULL));
+    ring_ok(hf_drain(e, 60000));
+    near(atomic_load(&next_due), 3 * HOUR);
+    near(atomic_load(&expires), 5 * HOUR);
+    near(atomic_load(&retry), 0);
+    uint64_t due = atomic_load(&next_due);
+    atomic_fetch_add(&passed, 3 * HOUR);
+    for (int i = 0; i < 30000 && !atomic_load(&ticked); i++)
+        usleep(1000);
+    assert_true(atomic_load(&ticked) == due);
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_told),
+        cmocka_unit_test(test_in_turn),
         cmocka_unit_test(test_requeue),
     };
     return cmocka_run_group_tests(tests, set_up, ring_remove_root);
