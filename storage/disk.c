@@ -300,7 +300,7 @@ static int open_fresh(hf_env **out, const char *path, const struct stat *st, int
     int err = hf_marker_read(path, &e->marker);
     if (!err && !look && lock_fd < 0)
         err = hf_lock_take(&e->claim.lock_fd, path, false);
-    if (!err && !stat(path, &now)) { /* a compaction may have been done just before our lock */
+    if (!err && !look && !stat(path, &now)) { /* a compaction was done just before our lock? */
         e->claim.dev = now.st_dev;
         e->claim.ino = now.st_ino;
     }
@@ -315,6 +315,25 @@ static int open_fresh(hf_env **out, const char *path, const struct stat *st, int
     hf_registry_add(&e->claim);
     *out = e;
     return HF_OK;
+}
+
+/* Whoever looks has no lock that keeps a compaction away. Done while the files were opened one
+ * by one it leaves the table of readers of one directory and the data of the other: pages that
+ * are read then would be used again. */
+static int look_fresh(hf_env **e, const char *path, const struct stat *there,
+                      const hf_disk_options *options)
+{
+    struct stat st = *there, now;
+    for (;;) {
+        int err = open_fresh(e, path, &st, -1, options);
+        if (stat(path, &now) || (now.st_dev == st.st_dev && now.st_ino == st.st_ino))
+            return err;
+        if (!err) {
+            hf_registry_remove(&(*e)->claim);
+            hf_env_close(*e);
+        }
+        st = now;
+    }
 }
 
 /* Inside the registry. */
@@ -349,7 +368,8 @@ static int open_at(hf_env **e, const char *path, const hf_disk_options *options)
     *e = (hf_env *)hf_registry_find(st.st_dev, st.st_ino);
     if (*e)
         return share(*e, options->flags & HF_LOOK);
-    return open_fresh(e, real, &st, lock_fd, options);
+    return options->flags & HF_LOOK ? look_fresh(e, real, &st, options)
+                                    : open_fresh(e, real, &st, lock_fd, options);
 }
 
 int hf_disk_open(hf_disk **disk, const char *path, const hf_disk_options *given)

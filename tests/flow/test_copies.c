@@ -478,6 +478,12 @@ static void test_other_backup_done_first(void **state)
 /* ---- A compaction that is done just when an engine comes */
 
 static bool exchanges;
+static char exchanged[2][128];
+
+static void exchange(void)
+{
+    assert_int_equal(renameat2(AT_FDCWD, exchanged[0], AT_FDCWD, exchanged[1], RENAME_EXCHANGE), 0);
+}
 
 __attribute__((visibility("hidden"))) int fcntl(int fd, int command, ...)
 {
@@ -487,10 +493,39 @@ __attribute__((visibility("hidden"))) int fcntl(int fd, int command, ...)
     va_end(args);
     if (command == F_OFD_SETLK && exchanges) {
         exchanges = false;
-        assert_int_equal(renameat2(AT_FDCWD, at("moved"), AT_FDCWD, at("twin"),
-                                   RENAME_EXCHANGE), 0);
+        exchange();
     }
     return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+static int reads_left;
+
+__attribute__((visibility("hidden"))) ssize_t pread(int fd, void *bytes, size_t len, off_t at_byte)
+{
+    if (reads_left && --reads_left == 0)
+        exchange();
+    return syscall(SYS_pread64, fd, bytes, len, at_byte);
+}
+
+/* At whatever moment: an engine in this process finds who looks. */
+static void test_compacted_while_looked_at(void **state)
+{
+    hf_disk *disk, *again;
+    (void)state;
+    ring_ok(hf_close(ring_open("seen", types), 10000));
+    ring_ok(hf_compact(at("seen"), at("anew"), NULL, NULL));
+    for (int n = 1; n > 0; n++) {
+        (void)snprintf(exchanged[0], sizeof exchanged[0], "%s", at("seen"));
+        (void)snprintf(exchanged[1], sizeof exchanged[1], "%s", at("anew"));
+        reads_left = n;
+        ring_ok(hf_disk_open(&disk, at("seen"), &(hf_disk_options){ .flags = HF_LOOK }));
+        if (reads_left) /* there are not so many */
+            n = -1;
+        reads_left = 0;
+        ring_err(hf_disk_open(&again, at("seen"), NULL), HF_EBUSY);
+        assert_non_null(strstr(hf_detail(), "is being looked at in this process"));
+        hf_disk_close(disk);
+    }
 }
 
 static void test_compacted_while_opened(void **state)
@@ -499,6 +534,8 @@ static void test_compacted_while_opened(void **state)
     (void)state;
     ring_ok(hf_close(ring_open("moved", types), 10000));
     ring_ok(hf_compact(at("moved"), at("twin"), NULL, NULL));
+    (void)snprintf(exchanged[0], sizeof exchanged[0], "%s", at("moved"));
+    (void)snprintf(exchanged[1], sizeof exchanged[1], "%s", at("twin"));
     exchanges = true;
     ring_ok(hf_disk_open(&disk, at("moved"), NULL));
     assert_false(exchanges);
@@ -516,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_compact),    cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_other_backup_done_first),
         cmocka_unit_test(test_compacted_while_opened),
+        cmocka_unit_test(test_compacted_while_looked_at),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
