@@ -102,8 +102,8 @@ HF_API int hf_restore(const char *file, const char *to, hf_row_fn each, void *us
 /* Write a store anew without its free pages, and put it in its place in one step; no engine
  * may have it (HF_EBUSY). `to`, if not NULL: there, and the old one stays as it is; both
  * are the same store then. HF_ECORRUPT: a row is damaged. HF_EINVAL: this file system
- * can't exchange two directories, or another file lies in that of the store. Others:
- * HF_ENOTFOUND, HF_EFULL, HF_EIO, HF_EVERSION, HF_ENOMEM. */
+ * can't exchange two directories, or another file, or a link, is in that of the store.
+ * Others: HF_ENOTFOUND, HF_EFULL, HF_EIO, HF_EVERSION, HF_ENOMEM. */
 HF_API int hf_compact(const char *path, const char *to, hf_row_fn each, void *user);
 
 /* All that is sound of a damaged store into a new one at `to`, where nothing or an empty
