@@ -48,6 +48,8 @@ static void check_marker(hf_checkup *c)
     hf_finding f = { .name = "marker damaged" };
     if (err == HF_ENOTFOUND)
         hf_checkup_found(c, &f, "%s/%s is missing", c->path, HF_MARKER_FILE);
+    else if (err == HF_EIO) /* no descriptor, no right: that says nothing about the store */
+        c->err = err;
     else if (err)
         hf_checkup_found(c, &f, "%s", hf_error_detail());
 }
@@ -67,7 +69,8 @@ static int tell_sum(hf_checkup *c)
 static void check(hf_checkup *c, hf_disk *disk)
 {
     check_marker(c);
-    hf_checkup_pages(c);
+    if (!c->err)
+        hf_checkup_pages(c);
     if (disk && !c->torn && !c->err)
         hf_checkup_between(c, disk);
     if (!c->err)

@@ -112,6 +112,12 @@ static int receive(int fd, hf_row_fn each, void *to, cli_child_end *end, bool *o
     return err;
 }
 
+static int not_begun(cli_child_end *end)
+{
+    (void)snprintf(end->detail, sizeof end->detail, "cannot begin a child: %s", strerror(errno));
+    return HF_OK;
+}
+
 int cli_child_run(cli_child_work work, void *user, hf_row_fn each, void *to, cli_child_end *end)
 {
     int pipes[2], status = 0;
@@ -119,12 +125,13 @@ int cli_child_run(cli_child_work work, void *user, hf_row_fn each, void *to, cli
     *end = (cli_child_end){ .err = HF_EIO };
     (void)fflush(NULL);
     if (pipe(pipes))
-        return HF_EIO;
+        return not_begun(end);
     pid_t pid = fork();
     if (pid < 0) {
+        (void)not_begun(end);
         (void)close(pipes[0]);
         (void)close(pipes[1]);
-        return HF_EIO;
+        return HF_OK;
     }
     if (pid == 0) {
         (void)close(pipes[0]);

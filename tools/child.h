@@ -13,8 +13,8 @@ typedef struct cli_child_end {
     char detail[512];  /* hf_detail of the child */
 } cli_child_end;
 
-/* HF_OK: the child ran, *end says how that ended; rows it told before count. Else
- * HF_EIO or HF_ENOMEM, or what `each` returned (the child is killed then). The caller
+/* HF_OK: *end says how the child ended, or why there was none; rows it told before count.
+ * Else HF_ENOMEM, or what `each` returned (the child is killed then). The caller
  * must have no engine and no other thread. */
 int cli_child_run(cli_child_work work, void *user, hf_row_fn each, void *to,
                   cli_child_end *end);

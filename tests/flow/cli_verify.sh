@@ -41,6 +41,16 @@ grep -q '"found":0' json || die "the document lacks its sum: $(cat json)"
 verify nowhere 3 "no store"
 [ -z "$("$build/holdfast" verify -q -d sound 2>&1)" ] || die "-q is not quiet"
 
+# Want of descriptors is no damage, and is named.
+begun=
+for n in 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    code=0
+    (ulimit -n $n && exec "$build/holdfast" verify -d sound) >out 2>err || code=$?
+    [ $code != 5 ] || die "$n descriptors: $(cat out err)"
+    grep -q "cannot begin a child: " err && begun=no
+done
+[ "$begun" = no ] || die "with so few descriptors a child was begun"
+
 # Each page of the file damaged in turn: found, or a page that nobody uses.
 size=$(wc -c <sound/data.mdb)
 page=4096 found=0 unused=0 n=2
