@@ -7,8 +7,8 @@
  * a whole store.
  *
  * What a death leaves beside it is removed when the next store is created there:
- * only directories of that very name and shape, of this user, a minute old, with
- * nothing but our files in them, whose lock can be taken.
+ * only directories of that very name and shape, of this user, a minute old or once
+ * locked, with nothing but our files in them, whose lock can be taken.
  *
  * Any thread, under the registry's mutex. */
 #include "storage/place.h"
@@ -208,8 +208,18 @@ int hf_place_only_ours(const char *path)
     return err;
 }
 
+/* It has a pid in its lock, which is written when that is taken and wiped when it is given back. */
+static bool was_locked(const char *path)
+{
+    char file[PATH_MAX + 320];
+    struct stat st;
+    (void)snprintf(file, sizeof file, "%s/holdfast.lock", path);
+    return !lstat(file, &st) && st.st_size;
+}
+
 /* Its age is what tells a crashed creation from one that has not come to its lock
- * yet; both would otherwise look the same for a moment. */
+ * yet; both would otherwise look the same for a moment. Once it was locked there is no
+ * doubt: who begins again at once would leave a copy of a whole store behind for good. */
 static void nest_sweep(const char *path)
 {
     struct stat st;
@@ -217,7 +227,9 @@ static void nest_sweep(const char *path)
     uint64_t now_s = hf_clock_wall_ms() / 1000;
 
     if (lstat(path, &st) || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()
-        || (uint64_t)st.st_mtim.tv_sec + NEST_AGE_S > now_s || hf_place_only_ours(path))
+        || hf_place_only_ours(path))
+        return;
+    if ((uint64_t)st.st_mtim.tv_sec + NEST_AGE_S > now_s && !was_locked(path))
         return;
     if (hf_lock_take(&fd, path, false))
         return;

@@ -132,3 +132,19 @@ exec 3>&-
 [ -z "$(find . -name 'silent*' ! -name silent.pipe)" ] || die "left behind: $(find . -name 'silent*')"
 (ulimit -f 0 && hf backup -d live grown.hfb 2>&1) | grep -q "full" || die "no word of a full disk"
 [ -z "$(find . -name 'grown*')" ] || die "left behind: $(find . -name 'grown*')"
+
+# Who was killed, and begins again at once, leaves nothing either.
+"$build/holdfast" restore - --to again <silent.pipe 2>err &
+pid=$!
+exec 3>silent.pipe
+head -c 300 file.hfb >&3
+for _ in $(seq 300); do
+    [ -z "$(find . -path './again.tmp-*/data.mdb')" ] || break
+    sleep 0.1
+done
+kill -9 $pid
+wait $pid 2>/dev/null || true
+exec 3>&-
+[ -n "$(find . -name 'again.tmp-*')" ] || die "it was not killed in the middle"
+ends 0 "rows" restore file.hfb --to again
+[ -z "$(find . -name 'again.tmp-*')" ] || die "left behind: $(find . -name 'again.tmp-*')"

@@ -180,7 +180,7 @@ static void test_locks(void **state)
         const char *text, *words;
     } holders[] = {
         { "1\n", "process 1" },               /* lives, and is not ours to signal */
-        { "999999999\n", "in another process" }, /* is dead */
+        { "999999999\n", "in another process" }, /* is dead: it has not the lock */
         { "x", "in another process" }, { "", "in another process" },
     };
     for (size_t i = 0; i < 4; i++) {
