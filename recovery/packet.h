@@ -34,8 +34,8 @@ void hf_packer_close(hf_packer *packer); /* NULL is fine */
 
 /* Reading. HF_ECORRUPT: no backup, damaged or cut short; HF_EVERSION: of a newer one. */
 typedef struct hf_unpacker hf_unpacker;
-/* stir, if not NULL, is called when a signal came while nothing could be read; what it
- * returns, if not HF_OK, ends the reading. */
+/* stir, if not NULL, is called now and then while nothing can be read; what it returns, if
+ * not HF_OK, ends the reading. */
 int  hf_unpacker_open(hf_unpacker **unpacker, int fd, int (*stir)(void *user), void *user,
                       hf_packet_about *about);
 /* The next row, lent until the next call; HF_ENOTFOUND: that was all, and all of it is

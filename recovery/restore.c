@@ -35,7 +35,7 @@ static int restore_rows(void *user, hf_rebuild *rebuild)
     return err == HF_ENOTFOUND ? HF_OK : err;
 }
 
-/* A signal came while the pipe was silent: does who asked want to end? */
+/* The pipe is silent: does who asked want to end? */
 static int stir(void *user)
 {
     restore *r = user;

@@ -11,13 +11,14 @@
 #include "storage/memory.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 #include <zstd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { IN = 256 << 10, STEP = 1 << 20, KEY_MAX = 512 };
+enum { IN = 256 << 10, STEP = 1 << 20, KEY_MAX = 512, SILENT_MS = 500 };
 
 struct hf_unpacker {
     int           fd;
@@ -38,17 +39,32 @@ static int cut_short(void)
     return hf_error(HF_ECORRUPT, "the backup is damaged: it is cut short");
 }
 
-/* So many bytes of the file, or fewer at its end. A pipe may be silent for long. */
+/* A pipe may be silent for long: who reads can end it meanwhile. A signal that comes just
+ * before we wait is seen a moment later. */
+static int await_bytes(hf_unpacker *u)
+{
+    struct pollfd from = { .fd = u->fd, .events = POLLIN };
+    while (u->stir) {
+        int ready = poll(&from, 1, SILENT_MS);
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            break;
+        int err = u->stir(u->user);
+        if (err)
+            return err;
+    }
+    return HF_OK;
+}
+
+/* So many bytes of the file, or fewer at its end. */
 static int fetch(hf_unpacker *u, uint8_t *to, size_t want, size_t *got)
 {
     for (*got = 0; *got < want;) {
+        int err = await_bytes(u);
+        if (err)
+            return err;
         ssize_t n = read(u->fd, to + *got, want - *got);
-        if (n < 0 && errno == EINTR) {
-            int err = u->stir ? u->stir(u->user) : HF_OK;
-            if (err)
-                return err;
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n < 0)
             return hf_error(HF_EIO, "reading a backup: %s", strerror(errno));
         if (n == 0)
