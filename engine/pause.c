@@ -268,16 +268,20 @@ static bool shard_settled(hf_shard *shard, const char *what)
     return atomic_load(&s.answer) == 1;
 }
 
-static void wait_settled(hf_engine *engine, const char *what)
+/* An engine that closes or has stopped may not commit what runs: nobody can say then that
+ * all else waits. */
+static int wait_settled(hf_engine *engine, const char *what)
 {
-    for (uint32_t i = 0; i < engine->shard_count; i++) {
-        while (atomic_load(&engine->phase) == HF_LIVE
-               && !shard_settled(&engine->shards[i], what)) {
+    int err = hf_engine_check(engine);
+    for (uint32_t i = 0; !err && i < engine->shard_count; i++) {
+        while (!err && !shard_settled(&engine->shards[i], what)) {
             struct timespec pause = { 0, 1000000 };
             hf_journal_kick(engine);
             nanosleep(&pause, NULL);
+            err = hf_engine_check(engine);
         }
     }
+    return err;
 }
 
 /* ---- Telling what waits, oldest first */
@@ -382,11 +386,10 @@ static int pause_it(hf_engine *engine, const char *what, hf_message_fn each, voi
         err = hf_error(HF_EDEADLOCK, "hf_pause waits for turns; not in a turn or callback");
     if (!err)
         err = change(engine, HF_OP_PAUSE, what);
-    if (err)
+    if (!err)
+        err = wait_settled(engine, what);
+    if (err || !each)
         return err;
-    wait_settled(engine, what);
-    if (!each)
-        return HF_OK;
     const hf_engine *outer = telling;
     telling = engine;
     err = tell_waiting(engine, what, each, user);

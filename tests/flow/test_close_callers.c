@@ -16,7 +16,18 @@ static int handle(hf_turn *turn, const hf_message *msg)
     return HF_OK;
 }
 
-static const hf_type TYPES[] = { { .name = "a", .handle = handle }, { 0 } };
+static int stand(hf_turn *turn, const hf_message *msg)
+{
+    (void)turn;
+    (void)msg;
+    atomic_store(&inside, 2);
+    while (!atomic_load(&go))
+        usleep(1000);
+    return HF_OK;
+}
+
+static const hf_type TYPES[] = { { .name = "a", .handle = handle },
+                                 { .name = "p", .handle = stand, .threads = 1 }, { 0 } };
 
 static int tell_slowly(void *user, const hf_message *msg)
 {
@@ -55,6 +66,42 @@ static void test_who_is_told(void **state)
     ring_ok(hf_close(engine, 20000));
 }
 
+static int count_told(void *user, const hf_message *msg)
+{
+    (void)user;
+    (void)msg;
+    atomic_fetch_add(&ended, 1);
+    return HF_OK;
+}
+
+static void *pauser_of_running(void *user)
+{
+    (void)user;
+    said = hf_pause(engine, "p", count_told, NULL);
+    return NULL;
+}
+
+/* What runs still is not told as if it waited: hf_pause could not wait for it. */
+static void test_a_turn_runs(void **state)
+{
+    pthread_t thread;
+    (void)state;
+    atomic_store(&go, 0);
+    atomic_store(&ended, 0);
+    engine = ring_open("runs", TYPES);
+    ring_ok(hf_tell(engine, "p/1", "runs", hf_str("")));
+    ring_until(&inside, 2);
+    assert_int_equal(pthread_create(&thread, NULL, pauser_of_running, NULL), 0);
+    while (!atomic_load(&engine->pauses.any))
+        usleep(100);
+    ring_err(hf_close(engine, 50), HF_ETIMEDOUT);
+    pthread_join(thread, NULL);
+    ring_err(said, HF_ECLOSED);
+    assert_int_equal(atomic_load(&ended), 0);
+    atomic_store(&go, 1);
+    ring_ok(hf_close(engine, 20000));
+}
+
 static void *teller(void *user)
 {
     (void)user;
@@ -88,6 +135,7 @@ static void test_who_was_woken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_who_is_told),
+                                        cmocka_unit_test(test_a_turn_runs),
                                         cmocka_unit_test(test_who_was_woken) };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
