@@ -97,7 +97,7 @@ typedef struct hf_entry {
     uint32_t    urgency;     /* 0 .. 9 */
     uint32_t    back;        /* HF_ENTRY_SHARES: bytes back to the BODY */
     uint32_t    replaced;    /* letters of its kind that it took the place of */
-    uint32_t    version;     /* of a state's form, 0 .. 255 */
+    uint32_t    version;     /* of a state's form, 0 .. 255; stays the last: entry.c */
 } hf_entry;
 
 /* Bytes of the entry on disk, a multiple of 16. */

@@ -116,14 +116,18 @@ rm live/notes
 
 # Nothing is left of what was ended, also while its pipe is silent, nor where files may not grow.
 mkfifo silent.pipe
-"$build/holdfast" restore - --to silent <silent.pipe 2>err &
-pid=$!
-exec 3>silent.pipe
-head -c 300 file.hfb >&3
-for _ in $(seq 300); do
-    [ -z "$(find . -name 'silent.tmp-*')" ] || break
-    sleep 0.1
-done
+# begin_restore NAME FILE: from a pipe that falls silent; waits till FILE of its nest is there.
+begin_restore() {
+    "$build/holdfast" restore - --to "$1" <silent.pipe 2>err &
+    pid=$!
+    exec 3>silent.pipe
+    head -c 300 file.hfb >&3
+    for _ in $(seq 300); do
+        [ -z "$(find . -path "./$1.tmp-*" -prune -exec test -e "{}/$2" \; -print)" ] || break
+        sleep 0.1
+    done
+}
+begin_restore silent '.'
 kill -TERM $pid
 code=0
 wait $pid || code=$?
@@ -137,14 +141,7 @@ fi
 [ -z "$(find . -name 'grown*')" ] || die "left behind: $(find . -name 'grown*')"
 
 # Who was killed, and begins again at once, leaves nothing either.
-"$build/holdfast" restore - --to again <silent.pipe 2>err &
-pid=$!
-exec 3>silent.pipe
-head -c 300 file.hfb >&3
-for _ in $(seq 300); do
-    [ -z "$(find . -path './again.tmp-*/data.mdb')" ] || break
-    sleep 0.1
-done
+begin_restore again data.mdb
 kill -9 $pid
 wait $pid 2>/dev/null || true
 exec 3>&-
