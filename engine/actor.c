@@ -13,11 +13,11 @@
 
 enum { SLOTS_MIN = 256, ROOM_MOST = 192 };
 
-#define POINTER_BITS 0xffffffffffffu
+#define POINTER_BITS ((UINT64_C(1) << HF_SLOT_POINTER) - 1)
 
 static uint64_t slot_of(const hf_actor *actor)
 {
-    return (uint64_t)(uintptr_t)actor | (actor->hash & ~(uint64_t)POINTER_BITS);
+    return (uint64_t)(uintptr_t)actor | (actor->hash & ~POINTER_BITS);
 }
 
 static hf_actor *actor_of(uint64_t slot)
@@ -77,9 +77,9 @@ void hf_actors_done(hf_actors *a)
 
 hf_actor *hf_actors_find(const hf_actors *a, uint64_t hash, const char *address, size_t len)
 {
-    uint64_t tag = hash & ~(uint64_t)POINTER_BITS;
+    uint64_t tag = hash & ~POINTER_BITS;
     for (uint32_t i = (uint32_t)hash & a->mask; a->slots[i]; i = (i + 1) & a->mask) {
-        if ((a->slots[i] & ~(uint64_t)POINTER_BITS) != tag)
+        if ((a->slots[i] & ~POINTER_BITS) != tag)
             continue;
         hf_actor *actor = actor_of(a->slots[i]);
         if (actor->hash == hash && actor->len == len && memcmp(actor->address, address, len) == 0)
@@ -145,7 +145,7 @@ hf_actor *hf_actors_add(hf_actors *a, uint64_t hash, const char *address, size_t
         return NULL;
     memset(actor, 0, size);
     actor->room = a->hint;
-    HF_ASSERT(((uintptr_t)actor & ~(uintptr_t)POINTER_BITS) == 0);
+    HF_ASSERT(((uintptr_t)actor & ~POINTER_BITS) == 0);
     actor->hash = hash;
     actor->len = (uint8_t)len;
     memcpy(actor->address, address, len);

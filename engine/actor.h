@@ -56,28 +56,36 @@ void      hf_actors_touch(hf_actors *actors, hf_actor *actor); /* used just now 
 /* Replace its state; data NULL: none. HF_ENOMEM leaves the old one. */
 int       hf_actor_set_state(hf_actors *actors, hf_actor *actor, hf_bytes state);
 
-/* Bring near what a look-up will touch: the slot; once that is here, the actor; then
- * its state. Only hints: the first slot may be somebody else's. */
-#define hf_actors_slot_near(actors, hash) (&(actors)->slots[(hash) & (actors)->mask])
-#define hf_actors_first(actors, hash)                                              \
-    ((hf_actor *)(uintptr_t)(*hf_actors_slot_near(actors, hash) & 0xffffffffffff))
-
-#define hf_actors_prefetch(actors, hash) __builtin_prefetch(hf_actors_slot_near(actors, hash))
+/* Bring near what a look-up will touch: the slot; once that is here, the actor; then its
+ * state. Each waits for the page tables, too, and a processor runs few instructions beyond
+ * one that does: so ask for many in a row, and they wait together. Only hints. */
+#define hf_actors_prefetch(actors, hash)                                           \
+    __builtin_prefetch(&(actors)->slots[(hash) & (actors)->mask])
 #define hf_actors_prefetch_actor(actors, hash)                                     \
     do {                                                                           \
-        const uint8_t *near_ = (const uint8_t *)hf_actors_first(actors, hash);     \
+        const uint8_t *near_ = (const uint8_t *)hf_actors_near(actors, hash);      \
         __builtin_prefetch(near_);                                                 \
         __builtin_prefetch(near_ + 64);                                            \
         __builtin_prefetch(near_ + 128);                                           \
-        __builtin_prefetch(near_ + 192);                                           \
     } while (0)
 #define hf_actors_prefetch_state(actors, hash)                                     \
     do {                                                                           \
-        const hf_actor *near_ = hf_actors_first(actors, hash);                     \
+        const hf_actor *near_ = hf_actors_near(actors, hash);                      \
         if (near_) {                                                               \
             __builtin_prefetch(near_->state);                                      \
             __builtin_prefetch(near_->state + 63);                                 \
         }                                                                          \
     } while (0)
+
+enum { HF_SLOT_POINTER = 48 }; /* bits of a slot; above them those of the hash */
+
+/* Whoever has that hash, most likely; the actor itself is not looked at. */
+static inline hf_actor *hf_actors_near(const hf_actors *actors, uint64_t hash)
+{
+    uint32_t i = (uint32_t)hash & actors->mask;
+    while (actors->slots[i] && (actors->slots[i] ^ hash) >> HF_SLOT_POINTER)
+        i = (i + 1) & actors->mask;
+    return (hf_actor *)(uintptr_t)(actors->slots[i] & ((UINT64_C(1) << HF_SLOT_POINTER) - 1));
+}
 
 #endif

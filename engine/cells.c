@@ -36,9 +36,12 @@ void hf_cells_done(hf_cells *c)
     memset(c, 0, sizeof *c);
 }
 
+/* Larger cells begin on a cache line: a look at one costs no line more than it must. */
 static uint32_t class_of(size_t size)
 {
-    return size ? (uint32_t)((size - 1) / HF_CELL_STEP) : 0;
+    size_t step = size > 2 * HF_CELL_LINE ? HF_CELL_LINE : HF_CELL_STEP;
+    size = size ? (size + step - 1) / step * step : HF_CELL_STEP;
+    return (uint32_t)(size / HF_CELL_STEP - 1);
 }
 
 static bool is_full(const hf_cell_page *page, size_t cell)

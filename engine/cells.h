@@ -8,7 +8,11 @@
 
 #include "storage/slabs.h"
 
-enum { HF_CELL_STEP = 16, HF_CELL_MOST = 512 }; /* larger pieces lie elsewhere */
+enum {
+    HF_CELL_STEP = 16,
+    HF_CELL_LINE = 64,  /* of the processor's cache */
+    HF_CELL_MOST = 512, /* larger pieces lie elsewhere */
+};
 
 typedef struct hf_cell_page hf_cell_page;
 

@@ -19,7 +19,8 @@
 
 enum {
     TURNS_A_ROUND = 4096, /* of the log before other work */
-    AHEAD         = 32,   /* entries to look ahead */
+    AHEAD         = 32,   /* entries to look ahead, */
+    BLOCK         = 1,    /* so many in a row */
 };
 
 /* Does it wait in an inbox? Other entries of a shard's run are about alarms, or nothing. */
@@ -97,27 +98,28 @@ static void next_record(hf_shard *shard)
     atomic_fetch_add_explicit(&r->passed, 1, memory_order_release);
 }
 
-/* Looks ahead in a run, so that an actor is near when its message comes: first its
- * slot, some messages later the actor, then its state. */
+/* Looks ahead in a run, so that an actor is near when its message comes: first its slot, some
+ * messages later the actor, then its state. */
 typedef struct scout {
-    const uint8_t *at, *end;
-    uint32_t       left, seen;
+    const uint8_t *at;
+    uint32_t       left;
+    uint32_t       slots, actors, states; /* how many were asked for */
     uint64_t       hashes[AHEAD];
 } scout;
 
-static void look_ahead(const hf_shard *shard, scout *s)
+static void look_ahead(const hf_actors *actors, scout *s, size_t left)
 {
-    if (!s->left)
-        return;
-    uint64_t hash = hf_get64(s->at + 8);
-    hf_actors_prefetch(&shard->actors, hash);
-    s->hashes[s->seen++ % AHEAD] = hash;
-    s->at += entry_bytes(s->at, (size_t)(s->end - s->at));
-    s->left--;
-    if (s->seen >= AHEAD / 2)
-        hf_actors_prefetch_actor(&shard->actors, s->hashes[(s->seen - AHEAD / 2) % AHEAD]);
-    if (s->seen >= AHEAD * 3 / 4)
-        hf_actors_prefetch_state(&shard->actors, s->hashes[(s->seen - AHEAD * 3 / 4) % AHEAD]);
+    uint32_t end = s->slots + BLOCK;
+    for (; s->left && s->slots < end; s->slots++, s->left--) {
+        uint64_t hash = hf_get64(s->at + 8);
+        hf_actors_prefetch(actors, hash);
+        s->hashes[s->slots % AHEAD] = hash;
+        s->at += entry_bytes(s->at, left);
+    }
+    for (; s->actors + AHEAD / 2 < end && s->actors < s->slots; s->actors++)
+        hf_actors_prefetch_actor(actors, s->hashes[s->actors % AHEAD]);
+    for (; s->states + AHEAD * 3 / 4 < end && s->states < s->actors; s->states++)
+        hf_actors_prefetch_state(actors, s->hashes[s->states % AHEAD]);
 }
 
 /* Go through one run from where we stand; stops after some turns. */
@@ -125,13 +127,17 @@ static int pull_run(hf_shard *shard, uint32_t *turns)
 {
     hf_record *r = shard->at;
     const uint8_t *end = r->data + r->size;
-    scout ahead = { r->data + shard->at_offset, end, shard->at_run_left, 0, { 0 } };
-    for (uint32_t i = 0; i < AHEAD; i++)
-        look_ahead(shard, &ahead);
-    while (shard->at_run_left && *turns && hf_shard_may_take(shard)) {
+    scout ahead;
+    ahead.at = r->data + shard->at_offset;
+    ahead.left = shard->at_run_left;
+    ahead.slots = ahead.actors = ahead.states = 0;
+    for (uint32_t i = 0; i < AHEAD / BLOCK; i++)
+        look_ahead(&shard->actors, &ahead, r->size);
+    for (uint32_t i = 0; shard->at_run_left && *turns && hf_shard_may_take(shard); i++) {
         const uint8_t *at = r->data + shard->at_offset;
         size_t size = entry_bytes(at, (size_t)(end - at));
-        look_ahead(shard, &ahead);
+        if (i % BLOCK == 0)
+            look_ahead(&shard->actors, &ahead, r->size);
         uint64_t position = r->base + shard->at_index;
         int err = is_message(at) ? deliver(shard, r, at, position)
                                  : hf_alarms_pull(shard, at, position);

@@ -162,12 +162,12 @@ static inline int hf_entry_is_message(uint8_t op)
     return op == HF_OP_SEND || op == HF_OP_DUE;
 }
 
-/* The same of an entry of the log, where a delayed letter does not wait in the inbox yet. */
-/* Most entries of most logs are messages without flags and extra fields: their bytes, told
- * by the head, if hf_entry_decode would find them sound; 0: let it look. */
-static inline size_t hf_entry_plain(const uint8_t *at, size_t left)
+/* Most entries of most logs are messages and images without flags and extra fields: their
+ * bytes, told by the head, if hf_entry_decode would find them sound; 0: let it look. */
+static inline size_t hf_entry_simple(const uint8_t *at, size_t left)
 {
-    if (left < HF_ENTRY_HEAD || at[0] != HF_OP_SEND || at[1] || !at[2] || at[3] > HF_NAME_MAX)
+    if (left < HF_ENTRY_HEAD || (at[0] != HF_OP_SEND && at[0] != HF_OP_SAVE) || at[1] || !at[2]
+        || at[3] > HF_NAME_MAX)
         return 0;
     size_t to = HF_ENTRY_HEAD + (size_t)hf_get32(at + 4), name = to + at[2] + 1u;
     size_t end = at[3] ? name + at[3] + 1u : name;
@@ -175,11 +175,18 @@ static inline size_t hf_entry_plain(const uint8_t *at, size_t left)
     return size <= left && at[to] && !at[name - 1] && !at[end - 1] ? size : 0;
 }
 
+/* The same of messages alone. */
+static inline size_t hf_entry_plain(const uint8_t *at, size_t left)
+{
+    return left && at[0] == HF_OP_SEND ? hf_entry_simple(at, left) : 0;
+}
+
 static inline const char *hf_entry_plain_to(const uint8_t *at)
 {
     return (const char *)at + HF_ENTRY_HEAD + hf_get32(at + 4);
 }
 
+/* The same of an entry of the log, where a delayed letter does not wait in the inbox yet. */
 static inline int hf_entry_waits(const hf_entry *e)
 {
     return e->op == HF_OP_DUE || (e->op == HF_OP_SEND && !(e->flags & HF_ENTRY_DELAYED));

@@ -182,53 +182,6 @@ static int walk_on(walk *w)
     return err;
 }
 
-/* The first run at or behind `from`. Steps: all of a message's may have gone before. */
-static void first_run(walk *w, hf_bytes from)
-{
-    size_t none = 0;
-    if (!w->s)
-        return;
-    if (w->table == HF_IN_STEPS) {
-        for (next_run(w); has_run(w) && compare_keys(hf_key_bytes(&w->run), from) < 0; next_run(w))
-            if (w->run.len == 8)
-                w->purged = w->run;
-        return;
-    }
-    w->to = hf_survivors_seek(w->s, w->table, from, w->over->hint ? w->over->hint : &none);
-    next_run(w);
-}
-
-static int seek_row(walk *w, hf_bytes from)
-{
-    if (!w->cursor)
-        return hf_leaves_seek(&w->leaves, from, &w->key, &w->value);
-    return from.len ? hf_cursor_seek(w->cursor, from, &w->key, &w->value)
-                    : hf_cursor_first(w->cursor, &w->key, &w->value);
-}
-
-int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf_overlay_fn each,
-                    void *user)
-{
-    static const uint8_t zero[1] = { 0 };
-    walk w = { .over = overlay, .s = overlay->facts, .table = table, .each = each, .user = user };
-    if (w.s && !w.s->table[table].count)
-        w.s = NULL;
-    bool leaves = overlay->skip && hf_leaves_open(&w.leaves, overlay->txn, table);
-    int err = leaves ? HF_OK : hf_cursor_open(overlay->txn, table, &w.cursor);
-    if (err)
-        return err;
-    if (!from.data)
-        from.data = zero;
-    err = next_row(&w, seek_row(&w, from));
-    first_run(&w, from);
-    if (!err)
-        err = walk_on(&w);
-    hf_cursor_close(w.cursor);
-    return err;
-}
-
-/* ---- One row */
-
 enum { TYPES_MOST = 64 }; /* to be compared by name in each look-up */
 
 /* The items of a key's type in a table that is ordered by actor; none: nobody of it. */
@@ -279,18 +232,78 @@ static size_t first_of_hash(const hf_survivor_list *list, size_t low, size_t hig
     return low;
 }
 
-/* Where the facts about a row may begin. States are looked up one by one and at random:
- * there most items are passed without a look at their entries. */
+/* The first item that may be about the actor whose key that is, or begins so: found without a
+ * look at entries, which lie anywhere. False: it is none, or can't be told so. */
+static bool find_actor(const hf_survivors *s, hf_table table, hf_bytes key, size_t *at)
+{
+    const char *type = key.data; /* ends with a zero byte, the hash follows */
+    size_t len = strnlen(type, key.len), low, high;
+    if (!hf_survivors_of_actors(table) || key.len < len + 9 || s->type_count > TYPES_MOST)
+        return false;
+    span_of_type(s, &s->table[table], type, &low, &high);
+    *at = first_of_hash(&s->table[table], low, high,
+                        hf_get64_key((const uint8_t *)key.data + len + 1));
+    return true;
+}
+
+/* The first run at or behind `from`. Steps: all of a message's may have gone before. Who asks
+ * for one actor's rows asks for another's next: what was near before is not now. */
+static void first_run(walk *w, hf_bytes from)
+{
+    size_t near = 0, *hint = w->over->hint ? w->over->hint : &near;
+    if (!w->s)
+        return;
+    if (w->table == HF_IN_STEPS) {
+        for (next_run(w); has_run(w) && compare_keys(hf_key_bytes(&w->run), from) < 0; next_run(w))
+            if (w->run.len == 8)
+                w->purged = w->run;
+        return;
+    }
+    if (w->over->within.len && find_actor(w->s, w->table, from, &near))
+        *hint = near;
+    w->to = hf_survivors_seek(w->s, w->table, from, hint);
+    next_run(w);
+}
+
+static int seek_row(walk *w, hf_bytes from)
+{
+    if (!w->cursor)
+        return hf_leaves_seek(&w->leaves, from, &w->key, &w->value);
+    return from.len ? hf_cursor_seek(w->cursor, from, &w->key, &w->value)
+                    : hf_cursor_first(w->cursor, &w->key, &w->value);
+}
+
+int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf_overlay_fn each,
+                    void *user)
+{
+    static const uint8_t zero[1] = { 0 };
+    walk w = { .over = overlay, .s = overlay->facts, .table = table, .each = each, .user = user };
+    if (w.s && !w.s->table[table].count)
+        w.s = NULL;
+    bool leaves = overlay->skip && hf_leaves_open(&w.leaves, overlay->txn, table);
+    int err = leaves ? HF_OK : hf_cursor_open(overlay->txn, table, &w.cursor);
+    if (err)
+        return err;
+    if (!from.data)
+        from.data = zero;
+    err = next_row(&w, seek_row(&w, from));
+    first_run(&w, from);
+    if (!err)
+        err = walk_on(&w);
+    hf_cursor_close(w.cursor);
+    return err;
+}
+
+/* ---- One row */
+
+/* Where the facts about a row may begin: an actor has one state, so there most items are
+ * passed without a look at their entries. */
 static size_t facts_near(const hf_overlay *over, hf_table table, hf_bytes key)
 {
-    const hf_survivors *s = over->facts;
-    const char *type = key.data; /* ends with a zero byte, the hash follows */
-    size_t none = 0, len = strnlen(type, key.len), low, high;
-    if (table != HF_IN_STATE || key.len < len + 9 || s->type_count > TYPES_MOST)
-        return hf_survivors_seek(s, table, key, over->hint ? over->hint : &none);
-    span_of_type(s, &s->table[table], type, &low, &high);
-    return first_of_hash(&s->table[table], low, high,
-                         hf_get64_key((const uint8_t *)key.data + len + 1));
+    size_t none = 0, *hint = over->hint ? over->hint : &none, at;
+    if (find_actor(over->facts, table, key, &at) && table == HF_IN_STATE)
+        return at;
+    return hf_survivors_seek(over->facts, table, key, hint);
 }
 
 static int get_row(const hf_overlay *over, hf_table table, hf_bytes key, hf_bytes *payload)

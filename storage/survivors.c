@@ -154,17 +154,19 @@ static int collect_entry(collector *c, const hf_entry *e, hf_survivor *item, boo
     }
 }
 
-/* Most entries of most windows: a message that waits for its turn, or is done. */
+/* Most entries of most windows: a message that waits for its turn, or is done; an image. */
 static int collect_plain(collector *c, const uint8_t *at, hf_survivor *item, bool done)
 {
     uint32_t type = 0;
-    if (done && hf_survivor_position(c->out, item) >= c->out->applied)
+    bool message = at[0] == HF_OP_SEND;
+    if (message && done && hf_survivor_position(c->out, item) >= c->out->applied)
         return HF_OK;
     int err = note_type(c, hf_entry_plain_to(at), at[2], &type);
+    item->hash = hf_get64(at + 8);
     item->type = type & 0x7ffu;
-    item->gone = done;
-    c->out->messages += !done;
-    return err ? err : add(c, HF_IN_INBOX, item);
+    item->gone = message && done;
+    c->out->messages += message && !done;
+    return err ? err : add(c, message ? HF_IN_INBOX : HF_IN_STATE, item);
 }
 
 static int collect_record(collector *c, uint32_t number)
@@ -177,11 +179,10 @@ static int collect_record(collector *c, uint32_t number)
     for (uint32_t index = 0; index < r->count; index++) {
         bool done = hf_record_is_done(r, index);
         hf_survivor item = { .entry = at, .record = number, .index = index & 0xfffff };
-        size_t size = hf_entry_plain(at, (size_t)(end - at));
+        size_t size = hf_entry_simple(at, (size_t)(end - at));
         hf_entry e;
         int err;
         if (size) {
-            item.hash = hf_get64(at + 8);
             err = collect_plain(c, at, &item, done);
         } else {
             size = hf_entry_decode(at, (size_t)(end - at), &e);
@@ -264,7 +265,7 @@ static bool is_named(hf_table table)
         || table == HF_IN_TOPICS;
 }
 
-static bool is_of_actors(hf_table table)
+bool hf_survivors_of_actors(hf_table table)
 {
     return table == HF_IN_STATE || table == HF_IN_INBOX || is_named(table);
 }
@@ -272,7 +273,7 @@ static bool is_of_actors(hf_table table)
 static int sort_table(hf_survivors *s, hf_table table)
 {
     hf_survivor_list *list = &s->table[table];
-    if (!is_of_actors(table)) {
+    if (!hf_survivors_of_actors(table)) {
         if (list->count)
             qsort(list->items, list->count, sizeof *list->items, compare_plain);
         return HF_OK;
@@ -374,7 +375,7 @@ static int sort_inside(hf_survivors *s, hf_table table, size_t from, size_t to)
 
 /* Nearly sorted already: only neighbours with equal digits can be wrong. Equal hashes are
  * most likely one actor, which only the addresses in their entries can tell. */
-static int mend(hf_survivors *s, hf_table table, size_t from, size_t to)
+static int mend(hf_survivors *s, hf_table table, size_t from, size_t to, bool *all_one)
 {
     hf_survivor *items = s->table[table].items;
     bool one = true, inside = table == HF_IN_INBOX || is_named(table);
@@ -396,7 +397,22 @@ static int mend(hf_survivors *s, hf_table table, size_t from, size_t to)
                 break;
         err = next - from > 1 ? sort_inside(s, table, from, next) : HF_OK;
     }
+    *all_one = one;
     return err;
+}
+
+/* Of an actor's images only the newest counts. Those that stay move to `kept`; returns its
+ * end. */
+static size_t keep_newest(hf_survivors *s, size_t from, size_t to, bool all_one, size_t kept)
+{
+    hf_survivor *items = s->table[HF_IN_STATE].items;
+    for (size_t i = from; i < to; i++) {
+        if (i + 1 < to && (all_one || compare_actors(&items[i], &items[i + 1]) == 0))
+            s->bytes -= hf_entry_weight(items[i].entry);
+        else
+            items[kept++] = items[i];
+    }
+    return kept;
 }
 
 static bool is_alike(const hf_survivor *a, const hf_survivor *b)
@@ -407,7 +423,8 @@ static bool is_alike(const hf_survivor *a, const hf_survivor *b)
 /* Entries lie anywhere in the window: those that will be looked at are asked for early. */
 static int mend_actors(hf_survivors *s, hf_table table)
 {
-    const hf_survivor_list *list = &s->table[table];
+    hf_survivor_list *list = &s->table[table];
+    size_t kept = 0;
     for (size_t from = 0, to; from < list->count; from = to) {
         for (to = from + 1; to < list->count; to++) {
             const hf_survivor *soon = &list->items[to + AHEAD < list->count ? to + AHEAD : to];
@@ -420,10 +437,15 @@ static int mend_actors(hf_survivors *s, hf_table table)
             if (list->count > SMALL && !is_alike(&list->items[from], &list->items[to]))
                 break;
         }
-        int err = to - from > 1 ? mend(s, table, from, to) : HF_OK;
+        bool one = true;
+        int err = to - from > 1 ? mend(s, table, from, to, &one) : HF_OK;
         if (err)
             return err;
+        if (table == HF_IN_STATE)
+            kept = keep_newest(s, from, to, one, kept);
     }
+    if (table == HF_IN_STATE)
+        list->count = kept;
     return HF_OK;
 }
 
@@ -489,7 +511,7 @@ int hf_survivors_collect(hf_survivors *s, hf_record *const *records, uint32_t co
     for (int t = 0; !err && t < HF_TABLES; t++)
         err = sort_table(s, (hf_table)t);
     for (int t = 0; !err && t < HF_TABLES; t++)
-        if (is_of_actors((hf_table)t))
+        if (hf_survivors_of_actors((hf_table)t))
             err = mend_actors(s, (hf_table)t);
     if (!err)
         err = settle_steps(s);

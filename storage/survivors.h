@@ -48,6 +48,9 @@ static inline uint64_t hf_survivor_position(const hf_survivors *s, const hf_surv
     return s->records[item->record]->base + item->index;
 }
 
+/* Are its items in the order of actors: by type, then by hash? */
+bool hf_survivors_of_actors(hf_table table);
+
 /* Items [from, result) of the table concern one row; its key. from < count. */
 size_t hf_survivors_run(const hf_survivors *s, hf_table table, size_t from, hf_key *key);
 
