@@ -20,7 +20,7 @@
 enum {
     TURNS_A_ROUND = 4096, /* of the log before other work */
     AHEAD         = 32,   /* entries to look ahead, */
-    BLOCK         = 1,    /* so many in a row */
+    BLOCK         = 2,    /* so many in a row */
 };
 
 /* Does it wait in an inbox? Other entries of a shard's run are about alarms, or nothing. */

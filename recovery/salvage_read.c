@@ -16,18 +16,11 @@
 
 /* ---- Gaps */
 
-static int compare_keys(hf_bytes a, hf_bytes b)
-{
-    size_t least = a.len < b.len ? a.len : b.len;
-    int order = least ? memcmp(a.data, b.data, least) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static bool before(const hf_gap *gap, hf_table table, hf_bytes key)
 {
     if (gap->table != table)
         return gap->table < table;
-    int order = compare_keys(hf_key_bytes(&gap->from), key);
+    int order = hf_key_compare(hf_key_bytes(&gap->from), key);
     return gap->one ? order <= 0 : order < 0 || !gap->from.len;
 }
 
@@ -45,8 +38,8 @@ const hf_gap *hf_gaps_find(const hf_gaps *g, hf_table table, hf_bytes key)
     if (!gap || gap->table != table)
         return NULL;
     if (gap->one)
-        return compare_keys(hf_key_bytes(&gap->from), key) == 0 ? gap : NULL;
-    return !gap->has_to || compare_keys(key, hf_key_bytes(&gap->to)) < 0 ? gap : NULL;
+        return hf_key_compare(hf_key_bytes(&gap->from), key) == 0 ? gap : NULL;
+    return !gap->has_to || hf_key_compare(key, hf_key_bytes(&gap->to)) < 0 ? gap : NULL;
 }
 
 /* Rows whose keys begin with the id. */
@@ -185,10 +178,10 @@ static bool key_holds(const hf_salvaging *s, hf_table table, hf_bytes key)
     char address[HF_ADDRESS_MAX + 1];
     uint64_t hash;
     if (key.len > sizeof s->last.bytes
-        || (s->last.len && compare_keys(key, hf_key_bytes(&s->last)) <= 0))
+        || (s->last.len && hf_key_compare(key, hf_key_bytes(&s->last)) <= 0))
         return false;
     const hf_gap *gap = s->gaps.count ? &s->gaps.all[s->gaps.count - 1] : NULL;
-    if (gap && gap->table == table && compare_keys(key, hf_key_bytes(&gap->from)) <= 0)
+    if (gap && gap->table == table && hf_key_compare(key, hf_key_bytes(&gap->from)) <= 0)
         return false;
     if (!hf_salvage_has_actors(table))
         return true;
@@ -216,7 +209,7 @@ static int doubt_keys(hf_salvaging *s, hf_table table, hf_bytes next)
     bool wrong = false;
     for (hf_gaps *g = &s->gaps; g->count && g->all[g->count - 1].table == table
                                 && g->all[g->count - 1].one; g->count--) {
-        if (compare_keys(hf_key_bytes(&g->all[g->count - 1].from), next) < 0)
+        if (hf_key_compare(hf_key_bytes(&g->all[g->count - 1].from), next) < 0)
             break;
         wrong = true;
     }
@@ -240,7 +233,7 @@ static int doubt_order(hf_salvaging *s, hf_table table, uint64_t page, hf_bytes 
     if (err && err != HF_ENOTFOUND)
         return err;
     while (g->count && g->all[g->count - 1].table == table
-           && compare_keys(hf_key_bytes(&g->all[g->count - 1].from), hf_key_bytes(&from)) >= 0)
+           && hf_key_compare(hf_key_bytes(&g->all[g->count - 1].from), hf_key_bytes(&from)) >= 0)
         g->count--; /* it lies in the new one */
     g->open = false;
     s->hidden = true;
@@ -252,7 +245,7 @@ static int see_row(void *user, uint64_t page, hf_bytes key, hf_bytes value)
     hf_salvaging *s = user;
     hf_table table = s->checkup.table;
     bool sound = hf_salvage_sound(&s->checkup, table, page, key, value);
-    bool ordered = !s->last.len || compare_keys(key, hf_key_bytes(&s->last)) > 0;
+    bool ordered = !s->last.len || hf_key_compare(key, hf_key_bytes(&s->last)) > 0;
     if (s->checkup.err)
         return s->checkup.err;
     if (!sound)

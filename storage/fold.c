@@ -19,8 +19,9 @@ static const hf_table ORDER[] = { HF_IN_STATE, HF_IN_INBOX, HF_IN_ALARM_NAMES,
 enum { TABLES = sizeof ORDER / sizeof *ORDER };
 
 /* Items are sorted by key, their entries lie by time: the bytes of an item are asked
- * for so many items before its turn, or each would cost a wait for memory. */
-enum { AHEAD = 16 };
+ * for so many items before its turn, or each would cost a wait for memory; and some at
+ * once, so that they wait for the page tables together. */
+enum { AHEAD = 16, BLOCK = 8 };
 
 /* Items whose rows are packed together. */
 enum { PACKED = 256 };
@@ -110,9 +111,11 @@ static int write_row(hf_fold *fold, hf_txn *txn, hf_cursor *cursor, hf_table tab
     if (table == HF_IN_ALARM_NAMES && (err = write_alarm(fold, txn, key, &fate)))
         return err;
     if (fate.verdict == HF_FATE_PUT) {
-        if (table == HF_IN_STATE)
-            hf_repack_saw(&fold->repack, k.len + fate.len + HF_ROW_EXTRA);
-        return hf_cursor_put(cursor, k, hf_row_seal(&fold->buf, fate.len, table, k));
+        value = hf_row_seal(&fold->buf, fate.len, table, k);
+        if (table != HF_IN_STATE)
+            return hf_cursor_put(cursor, k, value);
+        hf_repack_saw(&fold->repack, k.len + fate.len + HF_ROW_EXTRA);
+        return hf_cursor_put_near(cursor, k, value);
     }
     err = hf_cursor_get(cursor, k, &value);
     if (!err)
@@ -153,18 +156,27 @@ static bool is_spared(hf_table table)
     return table == HF_IN_STATE || table == HF_IN_INBOX || table == HF_IN_DEAD;
 }
 
-/* Ask for bytes that are wanted soon, and add up what these items cost. */
-static uint64_t look_ahead(const hf_fold *fold, const hf_survivor_list *list, size_t from,
-                           size_t to)
+/* Ask for bytes that are wanted soon; `asked`: the item up to which that is done. */
+static void look_ahead(const hf_survivor_list *list, size_t next, size_t *asked)
 {
-    uint64_t cost = 0;
-    for (size_t i = from; i < to; i++) {
-        const uint8_t *soon = list->items[i + AHEAD < list->count ? i + AHEAD : i].entry;
-        __builtin_prefetch(soon); /* here, since gcc drops calls that do but this */
+    if (*asked < next)
+        *asked = next;
+    if (*asked >= next + AHEAD)
+        return;
+    size_t end = list->count - *asked > BLOCK ? *asked + BLOCK : list->count;
+    for (; *asked < end; ++*asked) {
+        const uint8_t *soon = list->items[*asked].entry;
+        __builtin_prefetch(soon);
         __builtin_prefetch(soon + 64);
         __builtin_prefetch(soon + 128);
-        cost += fold->row_cost + hf_entry_weight(list->items[i].entry);
     }
+}
+
+static uint64_t cost_of(const hf_fold *fold, const hf_survivor_list *list, size_t from, size_t to)
+{
+    uint64_t cost = 0;
+    for (size_t i = from; i < to; i++)
+        cost += fold->row_cost + hf_entry_weight(list->items[i].entry);
     return cost;
 }
 
@@ -176,17 +188,18 @@ static int write_rows(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budg
     int err = hf_cursor_open(txn, table, &cursor);
     if (err)
         return err;
-    while (!err && *budget && fold->now.next < end) {
+    for (size_t asked = 0; !err && *budget && fold->now.next < end;) {
         size_t from = fold->now.next, to = from + 1;
         uint64_t rows = fold->rows;
         hf_key key;
+        look_ahead(list, from, &asked);
         if (table == HF_IN_STEPS) {
             err = write_step(fold, txn, cursor, &list->items[from]);
         } else {
             to = hf_survivors_run(&fold->survivors, table, from, &key);
             err = write_row(fold, txn, cursor, table, from, to, &key);
         }
-        uint64_t spent = look_ahead(fold, list, from, to);
+        uint64_t spent = cost_of(fold, list, from, to);
         fold->now.next = to;
         if (fold->now.sparing && fold->rows == rows)
             continue;

@@ -18,7 +18,7 @@ typedef enum hf_fold_stage { HF_FOLD_IDLE, HF_FOLD_COLLECTING, HF_FOLD_WRITING,
                              HF_FOLD_DELETING } hf_fold_stage;
 
 enum {
-    HF_FOLD_ROW      = 48,  /* what a row costs when many share a page */
+    HF_FOLD_ROW      = 112,  /* what a row costs when many share a page */
     HF_FOLD_ROW_MOST = 4096 /* and when each has one to itself */
 };
 

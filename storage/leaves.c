@@ -160,19 +160,13 @@ static void look_ahead(hf_leaves *l)
         ask_for_rows(l, next);
 }
 
-static int compare(hf_bytes a, hf_bytes b)
-{
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* The first row of the page from `from` on whose key is not below this one. */
 static uint32_t first_of(const hf_leaves *l, uint32_t depth, uint32_t from, hf_bytes key)
 {
     uint32_t to = l->level[depth].count;
     while (from < to) {
         uint32_t mid = from + (to - from) / 2;
-        if (compare(key_of(node_of(l, depth, mid)), key) < 0)
+        if (hf_key_compare(key_of(node_of(l, depth, mid)), key) < 0)
             from = mid + 1;
         else
             to = mid;
@@ -185,7 +179,7 @@ static uint32_t branch_for(const hf_leaves *l, uint32_t depth, hf_bytes key)
 {
     uint32_t at = first_of(l, depth, 1, key);
     bool exact = at < l->level[depth].count
-        && compare(key_of(node_of(l, depth, at)), key) == 0;
+        && hf_key_compare(key_of(node_of(l, depth, at)), key) == 0;
     return exact ? at : at - 1;
 }
 

@@ -14,23 +14,6 @@
 /* Facts lie anywhere in their records: they are asked for so many rows early. */
 enum { AHEAD = 8, PAGE = 4096, LINE = 64 };
 
-static int compare_keys(hf_bytes a, hf_bytes b)
-{
-    if (a.len >= 8 && b.len >= 8) { /* mostly that says it */
-        uint64_t x = hf_get64_key(a.data), y = hf_get64_key(b.data);
-        if (x != y)
-            return x < y ? -1 : 1;
-    }
-    if (a.len >= 16 && b.len >= 16) { /* or this, where many have the same type */
-        uint64_t x = hf_get64_key((const uint8_t *)a.data + 8);
-        uint64_t y = hf_get64_key((const uint8_t *)b.data + 8);
-        if (x != y)
-            return x < y ? -1 : 1;
-    }
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int load_row(void *user, hf_table table, const hf_key *key, hf_bytes *payload)
 {
     return hf_row_get(user, table, key, payload);
@@ -166,7 +149,7 @@ static int walk_on(walk *w)
     while (!err && (w->key.data || has_run(w))) {
         int order = !w->key.data  ? 1
                     : !has_run(w) ? -1
-                                  : compare_keys(w->key, hf_key_bytes(&w->run));
+                                  : hf_key_compare(w->key, hf_key_bytes(&w->run));
         if (is_behind(w->over, order <= 0 ? w->key : hf_key_bytes(&w->run)))
             break;
         err = order < 0 ? show_row(w) : order > 0 ? show_run(w) : show_both(w);
@@ -254,9 +237,12 @@ static void first_run(walk *w, hf_bytes from)
     if (!w->s)
         return;
     if (w->table == HF_IN_STEPS) {
-        for (next_run(w); has_run(w) && compare_keys(hf_key_bytes(&w->run), from) < 0; next_run(w))
+        for (next_run(w); has_run(w); next_run(w)) {
+            if (hf_key_compare(hf_key_bytes(&w->run), from) >= 0)
+                break;
             if (w->run.len == 8)
                 w->purged = w->run;
+        }
         return;
     }
     if (w->over->within.len && find_actor(w->s, w->table, from, &near))
@@ -322,7 +308,7 @@ static int look_at_facts(const hf_overlay *over, hf_table table, hf_bytes key, h
     fate->verdict = HF_FATE_NONE;
     for (size_t to, from = facts_near(over, table, key); from < s->table[table].count; from = to) {
         to = hf_survivors_run(s, table, from, &run);
-        order = compare_keys(hf_key_bytes(&run), key);
+        order = hf_key_compare(hf_key_bytes(&run), key);
         if (!order)
             return hf_fate_of(s, table, from, to, &run, load_row, over->txn, over->buf, fate);
         if (order > 0)
@@ -342,7 +328,7 @@ enum { STOP = 1 };
 static int take_exact(void *user, hf_bytes key, hf_bytes payload)
 {
     exact *x = user;
-    if (compare_keys(key, x->key) == 0) {
+    if (hf_key_compare(key, x->key) == 0) {
         *x->payload = payload;
         x->found = 1;
     }

@@ -49,12 +49,6 @@ int hf_repack_pays(hf_repack *r, hf_txn *txn, hf_table table, uint64_t writes, b
     return HF_OK;
 }
 
-static int compare(hf_bytes a, hf_bytes b)
-{
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* Copied one behind the other: length of key and value(4 each), key, value. */
 static int copy_row(hf_repack *r, hf_bytes key, hf_bytes value)
 {
@@ -112,7 +106,7 @@ static int read_run(hf_repack *r, hf_cursor *cursor)
     hf_bytes key, value, last = hf_key_bytes(&r->last);
     int err = hf_cursor_seek(cursor, hf_key_bytes(&r->first), &key, &value);
     r->buf.len = 0;
-    for (uint32_t n = 0; !err && n < ROWS_MOST && compare(key, last) <= 0; n++) {
+    for (uint32_t n = 0; !err && n < ROWS_MOST && hf_key_compare(key, last) <= 0; n++) {
         if (r->buf.len > BYTES_MOST)
             break;
         err = value.len > ROW_STAYS ? HF_OK : copy_row(r, key, value);

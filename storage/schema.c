@@ -1,4 +1,4 @@
-/* schema.c - what the data of a store says about itself, against its marker.
+/* schema.c - the names of the tables; what the data says about itself, against the marker.
  *
  * The marker can be read without LMDB, the rows travel with the data: a data file
  * put beside another store's marker is found out here. Any thread. */
@@ -7,6 +7,20 @@
 #include "storage/error.h"
 #include "storage/random.h"
 #include "storage/row.h"
+
+static const char *const table_names[HF_TABLES] = {
+    [HF_IN_LOG] = "log",       [HF_IN_INBOX] = "inbox",
+    [HF_IN_STATE] = "state",   [HF_IN_ALARMS] = "alarms",
+    [HF_IN_DEAD] = "dead",     [HF_IN_ALARM_NAMES] = "alarm_names",
+    [HF_IN_STEPS] = "steps",   [HF_IN_PAUSES] = "pauses",
+    [HF_IN_META] = "meta",     [HF_IN_ROWS] = "rows",
+    [HF_IN_DEDUPE] = "dedupe", [HF_IN_TOPICS] = "topics",
+};
+
+const char *hf_table_name(hf_table table)
+{
+    return (unsigned)table < HF_TABLES ? table_names[table] : "?";
+}
 
 int hf_schema_write(hf_txn *txn, const uint8_t *uuid)
 {

@@ -19,23 +19,15 @@
 #include <unistd.h>
 
 #define READERS 510 /* slots of LMDB's reader table, all processes together: HF_ENV_LOCK_TABLE */
-#define FREE_TABLE 0     /* LMDB's own two tables */
-#define MAIN_TABLE 1
-
-static const char *const table_names[HF_TABLES] = {
-    [HF_IN_LOG] = "log",       [HF_IN_INBOX] = "inbox",
-    [HF_IN_STATE] = "state",   [HF_IN_ALARMS] = "alarms",
-    [HF_IN_DEAD] = "dead",     [HF_IN_ALARM_NAMES] = "alarm_names",
-    [HF_IN_STEPS] = "steps",   [HF_IN_PAUSES] = "pauses",
-    [HF_IN_META] = "meta",     [HF_IN_ROWS] = "rows",
-    [HF_IN_DEDUPE] = "dedupe", [HF_IN_TOPICS] = "topics",
-};
+enum { FREE_TABLE, MAIN_TABLE }; /* LMDB's own two */
+enum { STEPS = 4, MISSES = 8, RARELY = 32 }; /* hf_cursor_put_near */
 
 struct hf_cursor {
     hf_txn     *txn;
     MDB_cursor *mdb;
     hf_table    table;
     bool        stands; /* on a row */
+    uint32_t    misses; /* puts whose row was not among the next */
 };
 
 /* ---- Errors */
@@ -206,7 +198,7 @@ int hf_env_tables(hf_env *e, bool create)
     int rc = mdb_txn_begin(e->mdb, NULL, create ? 0 : MDB_RDONLY, &txn);
     if (!rc) {
         for (int i = 0; i < HF_TABLES && !rc; i++) {
-            what = table_names[i];
+            what = hf_table_name((hf_table)i);
             rc = mdb_dbi_open(txn, what, create ? MDB_CREATE : 0, &e->tables[i]);
         }
         if (rc)
@@ -393,11 +385,6 @@ int hf_txn_commit(hf_txn *txn)
 
 /* ---- Rows */
 
-const char *hf_table_name(hf_table table)
-{
-    return (unsigned)table < HF_TABLES ? table_names[table] : "?";
-}
-
 /* A put, delete or look-up ended with `rc`, not 0. */
 static int row_failed(hf_txn *txn, hf_table table, int rc)
 {
@@ -497,7 +484,8 @@ int hf_txn_size(hf_txn *txn, hf_table table, uint64_t *rows, uint64_t *bytes)
 
 int hf_txn_tree(const hf_txn *txn, hf_table table, hf_tree *tree)
 {
-    MDB_val v = { 0 }, k = { strlen(table_names[table]), (void *)(uintptr_t)table_names[table] };
+    const char *name = hf_table_name(table);
+    MDB_val v = { 0 }, k = { strlen(name), (void *)(uintptr_t)name };
     const hf_env *e = txn->env;
     HF_ASSERT(!txn->write);
     int rc = mdb_get(txn->mdb, MAIN_TABLE, &k, &v);
@@ -508,12 +496,11 @@ int hf_txn_tree(const hf_txn *txn, hf_table table, hf_tree *tree)
 /* ---- Cursors */
 int hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor)
 {
-    hf_cursor *made = hf_mem_zero(1, sizeof *made);
+    hf_cursor *made = hf_mem_alloc(sizeof *made);
     *cursor = NULL;
     if (!made)
         return hf_error(HF_ENOMEM, "cursor on table %s", hf_table_name(table));
-    made->txn = txn;
-    made->table = table;
+    *made = (hf_cursor){ .txn = txn, .table = table };
     int rc = mdb_cursor_open(txn->mdb, txn->env->tables[table], &made->mdb);
     if (rc) {
         hf_mem_free(made);
@@ -560,33 +547,40 @@ int hf_cursor_get(hf_cursor *cursor, hf_bytes key, hf_bytes *value)
     return cursor_go(cursor, MDB_SET_KEY, &k, NULL, value);
 }
 
-int hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
+int hf_cursor_move(hf_cursor *cursor, hf_move move, hf_bytes *key, hf_bytes *value)
 {
-    return cursor_go(cursor, MDB_NEXT, &(MDB_val){ 0 }, key, value);
+    const MDB_cursor_op ops[] = { MDB_NEXT, MDB_PREV, MDB_FIRST, MDB_LAST };
+    return cursor_go(cursor, ops[move], &(MDB_val){ 0 }, key, value);
 }
 
-int hf_cursor_prev(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
+static int put(hf_cursor *cursor, hf_bytes key, hf_bytes value, unsigned flags)
 {
-    return cursor_go(cursor, MDB_PREV, &(MDB_val){ 0 }, key, value);
-}
-
-int hf_cursor_first(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
-{
-    return cursor_go(cursor, MDB_FIRST, &(MDB_val){ 0 }, key, value);
-}
-
-int hf_cursor_last(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
-{
-    return cursor_go(cursor, MDB_LAST, &(MDB_val){ 0 }, key, value);
+    MDB_val k = to_val(key), v = to_val(value);
+    int rc = mdb_cursor_put(cursor->mdb, &k, &v, flags);
+    cursor->stands = rc == 0;
+    return rc ? row_failed(cursor->txn, cursor->table, rc)
+              : count_row(cursor->txn, key.len + value.len);
 }
 
 int hf_cursor_put(hf_cursor *cursor, hf_bytes key, hf_bytes value)
 {
-    MDB_val k = to_val(key), v = to_val(value);
-    int rc = mdb_cursor_put(cursor->mdb, &k, &v, 0);
-    cursor->stands = rc == 0;
-    return rc ? row_failed(cursor->txn, cursor->table, rc)
-              : count_row(cursor->txn, key.len + value.len);
+    return put(cursor, key, value, 0);
+}
+
+int hf_cursor_put_near(hf_cursor *cursor, hf_bytes key, hf_bytes value)
+{
+    MDB_val k = { 0 }, v;
+    int rc = 0, order = -1;
+    bool tries = cursor->stands && (cursor->misses < MISSES || cursor->misses++ % RARELY == 0);
+    for (int i = 0; tries && i < STEPS && order < 0; i++) {
+        rc = mdb_cursor_get(cursor->mdb, &k, &v, MDB_NEXT);
+        order = rc ? 1 : hf_key_compare(to_bytes(k), key);
+    }
+    if (rc && rc != MDB_NOTFOUND)
+        return row_failed(cursor->txn, cursor->table, rc);
+    if (tries)
+        cursor->misses = order ? cursor->misses + 1 : 0;
+    return put(cursor, key, value, order ? 0 : MDB_CURRENT);
 }
 
 int hf_cursor_del(hf_cursor *cursor)

@@ -13,6 +13,8 @@
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H
 
+#include "storage/codec.h"
+
 #include "engine/holdfast.h"
 
 #include <stdbool.h>
@@ -150,12 +152,49 @@ int  hf_cursor_open(hf_txn *txn, hf_table table, hf_cursor **cursor); /* or it i
 void hf_cursor_close(hf_cursor *cursor); /* NULL is fine */
 /* first >= key */
 int  hf_cursor_seek(hf_cursor *cursor, hf_bytes key, hf_bytes *found, hf_bytes *value);
-int  hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
-int  hf_cursor_prev(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
-int  hf_cursor_first(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
-int  hf_cursor_last(hf_cursor *cursor, hf_bytes *key, hf_bytes *value);
+typedef enum hf_move { HF_NEXT, HF_PREV, HF_FIRST, HF_LAST } hf_move;
+int  hf_cursor_move(hf_cursor *cursor, hf_move move, hf_bytes *key, hf_bytes *value);
 int  hf_cursor_get(hf_cursor *cursor, hf_bytes key, hf_bytes *value); /* exactly key */
 int  hf_cursor_put(hf_cursor *cursor, hf_bytes key, hf_bytes value);
+/* The same for who writes rows in order and mostly replaces one of the next: some steps cost
+ * less than a search. Where rows turn out to lie further apart it is hardly tried. */
+int  hf_cursor_put_near(hf_cursor *cursor, hf_bytes key, hf_bytes value);
 int  hf_cursor_del(hf_cursor *cursor); /* the row it stands on; next goes on behind it */
+
+static inline int hf_cursor_next(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
+{
+    return hf_cursor_move(cursor, HF_NEXT, key, value);
+}
+static inline int hf_cursor_prev(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
+{
+    return hf_cursor_move(cursor, HF_PREV, key, value);
+}
+static inline int hf_cursor_first(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
+{
+    return hf_cursor_move(cursor, HF_FIRST, key, value);
+}
+static inline int hf_cursor_last(hf_cursor *cursor, hf_bytes *key, hf_bytes *value)
+{
+    return hf_cursor_move(cursor, HF_LAST, key, value);
+}
+
+/* As rows stand in a table: < 0, 0, > 0. */
+static inline int hf_key_compare(hf_bytes a, hf_bytes b)
+{
+    if (a.len >= 8 && b.len >= 8) { /* mostly that says it */
+        uint64_t x = hf_get64_key(a.data), y = hf_get64_key(b.data);
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    if (a.len >= 16 && b.len >= 16) { /* or this, where many have the same type */
+        uint64_t x = hf_get64_key((const uint8_t *)a.data + 8);
+        uint64_t y = hf_get64_key((const uint8_t *)b.data + 8);
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
 
 #endif

@@ -302,13 +302,6 @@ typedef struct ordered {
     hf_bytes            name;
 } ordered;
 
-static int compare_names(hf_bytes a, hf_bytes b)
-{
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_ordered(const void *pa, const void *pb)
 {
     const ordered *a = pa, *b = pb;
@@ -316,7 +309,7 @@ static int compare_ordered(const void *pa, const void *pb)
         return a->place < b->place ? -1 : 1;
     if (a->number != b->number)
         return a->number < b->number ? -1 : 1;
-    int order = compare_names(a->name, b->name);
+    int order = hf_key_compare(a->name, b->name);
     if (order)
         return order;
     uint64_t x = hf_survivor_position(a->s, &a->item), y = hf_survivor_position(b->s, &b->item);
