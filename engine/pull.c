@@ -21,6 +21,7 @@ enum {
     TURNS_A_ROUND = 4096, /* of the log before other work */
     AHEAD         = 32,   /* entries to look ahead, */
     BLOCK         = 2,    /* so many in a row */
+    FEW           = 2048, /* so many actors are near anyway */
 };
 
 /* Does it wait in an inbox? Other entries of a shard's run are about alarms, or nothing. */
@@ -129,14 +130,14 @@ static int pull_run(hf_shard *shard, uint32_t *turns)
     const uint8_t *end = r->data + r->size;
     scout ahead;
     ahead.at = r->data + shard->at_offset;
-    ahead.left = shard->at_run_left;
+    ahead.left = shard->actors.count > FEW ? shard->at_run_left : 0;
     ahead.slots = ahead.actors = ahead.states = 0;
-    for (uint32_t i = 0; i < AHEAD / BLOCK; i++)
+    for (uint32_t i = 0; ahead.left && i < AHEAD / BLOCK; i++)
         look_ahead(&shard->actors, &ahead, r->size);
     for (uint32_t i = 0; shard->at_run_left && *turns && hf_shard_may_take(shard); i++) {
         const uint8_t *at = r->data + shard->at_offset;
         size_t size = entry_bytes(at, (size_t)(end - at));
-        if (i % BLOCK == 0)
+        if (i % BLOCK == 0 && ahead.slots)
             look_ahead(&shard->actors, &ahead, r->size);
         uint64_t position = r->base + shard->at_index;
         int err = is_message(at) ? deliver(shard, r, at, position)
