@@ -21,10 +21,10 @@ enum {
     HEADROOM_MIN = 256 << 10,
     ROW_GROWTH   = 256, /* bytes, besides thrice its own, or whole pages */
     SLICE_MIN    = 64 << 10,
-    SLICE_MAX    = 8 << 20,
+    SLICE_MAX    = 5 << 19,
     COMMIT_LONG  = 4000000, /* ns, what commits take without a slice among them: the next */
     COMMIT_SHORT = 2000000, /* slice must be smaller; it may be larger */
-    PRESSED_MIN  = 2 << 20, /* a slice when outsiders would have to wait soon */
+    PRESSED_MIN  = 3 << 19, /* a slice when outsiders would have to wait soon */
     ENTRY_SHARE  = 80,      /* an entry that is sealed for so many bytes of the window, */
     ENTRIES_MIN  = 64 << 10, /* or so many */
 };
