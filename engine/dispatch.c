@@ -245,6 +245,7 @@ int hf_dispatch_turn(hf_shard *shard, hf_actor *actor, const hf_entry *e,
             || batch->turns >= engine->batch_turns
             || hf_batch_facts(batch)->len >= engine->batch_bytes
             || batch->segments[shard->index].len >= engine->batch_bytes /* alarms, too */
+            || (turn->sends && hf_batch_bytes(batch) >= engine->batch_bytes)
             || batch->sends >= (tight ? 1 : engine->batch_turns / 8)))
         hf_shard_submit(shard);
     return err;

@@ -103,14 +103,14 @@ static void next_record(hf_shard *shard)
  * messages later the actor, then its state. */
 typedef struct scout {
     const uint8_t *at;
-    uint32_t       left;
+    uint32_t       left, end; /* of its entries; so far it looks, be there some or not */
     uint32_t       slots, actors, states; /* how many were asked for */
     uint64_t       hashes[AHEAD];
 } scout;
 
 static void look_ahead(const hf_actors *actors, scout *s, size_t left)
 {
-    uint32_t end = s->slots + BLOCK;
+    uint32_t end = s->end += BLOCK;
     for (; s->left && s->slots < end; s->slots++, s->left--) {
         uint64_t hash = hf_get64(s->at + 8);
         hf_actors_prefetch(actors, hash);
@@ -128,16 +128,17 @@ static int pull_run(hf_shard *shard, uint32_t *turns)
 {
     hf_record *r = shard->at;
     const uint8_t *end = r->data + r->size;
+    bool looks = shard->actors.count > FEW;
     scout ahead;
     ahead.at = r->data + shard->at_offset;
-    ahead.left = shard->actors.count > FEW ? shard->at_run_left : 0;
-    ahead.slots = ahead.actors = ahead.states = 0;
-    for (uint32_t i = 0; ahead.left && i < AHEAD / BLOCK; i++)
+    ahead.left = shard->at_run_left;
+    ahead.end = ahead.slots = ahead.actors = ahead.states = 0;
+    for (uint32_t i = 0; looks && i < AHEAD / BLOCK; i++)
         look_ahead(&shard->actors, &ahead, r->size);
     for (uint32_t i = 0; shard->at_run_left && *turns && hf_shard_may_take(shard); i++) {
         const uint8_t *at = r->data + shard->at_offset;
         size_t size = entry_bytes(at, (size_t)(end - at));
-        if (i % BLOCK == 0 && ahead.slots)
+        if (looks && i % BLOCK == 0)
             look_ahead(&shard->actors, &ahead, r->size);
         uint64_t position = r->base + shard->at_index;
         int err = is_message(at) ? deliver(shard, r, at, position)

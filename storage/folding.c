@@ -277,7 +277,7 @@ uint64_t hf_folding_slice(const hf_log *log, uint64_t bytes)
     if (log->tight)
         return hf_folding_headroom(log) / 8;
     if (!log->roomy)
-        return bytes * 2 + 64 * 1024;
+        return bytes * 3 + 64 * 1024; /* HF_FOLD_ROW is more than twice the smallest entry */
     if (held + room < limit)
         room = limit - held;
     uint64_t share = (uint64_t)((double)weigh(log, bytes) * (double)left / (double)room * 1.25)

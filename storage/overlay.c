@@ -287,7 +287,7 @@ int hf_overlay_walk(const hf_overlay *overlay, hf_table table, hf_bytes from, hf
 static size_t facts_near(const hf_overlay *over, hf_table table, hf_bytes key)
 {
     size_t none = 0, *hint = over->hint ? over->hint : &none, at;
-    if (find_actor(over->facts, table, key, &at) && table == HF_IN_STATE)
+    if (table == HF_IN_STATE && find_actor(over->facts, table, key, &at))
         return at;
     return hf_survivors_seek(over->facts, table, key, hint);
 }

@@ -569,11 +569,11 @@ int hf_cursor_put(hf_cursor *cursor, hf_bytes key, hf_bytes value)
 
 int hf_cursor_put_near(hf_cursor *cursor, hf_bytes key, hf_bytes value)
 {
-    MDB_val k = { 0 }, v;
+    MDB_val k = { 0 };
     int rc = 0, order = -1;
     bool tries = cursor->stands && (cursor->misses < MISSES || cursor->misses++ % RARELY == 0);
     for (int i = 0; tries && i < STEPS && order < 0; i++) {
-        rc = mdb_cursor_get(cursor->mdb, &k, &v, MDB_NEXT);
+        rc = mdb_cursor_get(cursor->mdb, &k, NULL, MDB_NEXT); /* no look at others' values */
         order = rc ? 1 : hf_key_compare(to_bytes(k), key);
     }
     if (rc && rc != MDB_NOTFOUND)

@@ -93,7 +93,7 @@ static int compare_at(const hf_survivors *s, hf_table table, size_t at, hf_bytes
 size_t hf_survivors_seek(const hf_survivors *s, hf_table table, hf_bytes key, size_t *hint)
 {
     size_t count = s->table[table].count, low = 0, high = count, step = 1;
-    size_t at = *hint < count ? *hint : 0;
+    size_t at = *hint < count ? *hint : count - (count > 0);
     /* From the hint in growing steps: whoever goes on where he was is there at once. */
     if (count && compare_at(s, table, at, key) < 0) {
         for (low = at + 1; count - at > step; low = at + 1, step *= 2) {

@@ -9,6 +9,8 @@
 
 #include "tests/support/failing.h"
 
+#include "engine/engine.h"
+
 #include "storage/laststop.h"
 
 #include <fcntl.h>
@@ -47,10 +49,16 @@ static int arrive(hf_turn *turn, const hf_message *msg)
     return HF_OK;
 }
 
+/* Who is told, in turn, and to whom "d" and "p" send. */
+typedef char actor_name[16];
+static const actor_name usual[8] = { "c/1", "a/1", "c/2", "d/1", "c/3", "a/1", "c/4", "p/1" };
+static actor_name actors[8], target_of_d, target_of_p;
+static unsigned rest_us; /* after each refusal */
+
 /* All of it: that is too much while there is no room, and waits. */
 static int carry(hf_turn *turn, const hf_message *msg)
 {
-    hf_send(turn, *msg->to == 'p' ? "b/p" : "b/d", "n", msg->body);
+    hf_send(turn, *msg->to == 'p' ? target_of_p : target_of_d, "n", msg->body);
     return HF_OK;
 }
 
@@ -78,6 +86,10 @@ static void begin(void)
     atomic_store(&stops, 0);
     atomic_store(&twice, 0);
     fault = (struct fault){ 0 };
+    memcpy(actors, usual, sizeof actors);
+    strcpy(target_of_d, "b/d");
+    strcpy(target_of_p, "b/p");
+    rest_us = 0;
 }
 
 static hf_engine *open_at(const char *path, uint64_t store_max)
@@ -91,7 +103,6 @@ static hf_engine *open_at(const char *path, uint64_t store_max)
 static int tell(hf_engine *e, size_t filler)
 {
     uint8_t body[16384] = { 0 };
-    static const char *const actors[] = { "c/1", "a/1", "c/2", "d/1", "c/3", "a/1", "c/4", "p/1" };
     uint32_t n = ++told;
     memcpy(body, &n, sizeof n);
     int err = hf_tell(e, actors[n % 8], "n", hf_view(body, sizeof n + filler));
@@ -190,6 +201,8 @@ static void fill_and_go_on(hf_engine *e, const char *filler)
     for (int i = 0; i < 20000 && refused < 20; i++) {
         err = tell(e, 8000);
         refused += err == HF_EFULL;
+        if (err)
+            usleep(rest_us);
         if (err && err != HF_EFULL)
             ring_err(err, HF_EFULL);
     }
@@ -220,6 +233,32 @@ static void test_full_map(void **state)
     ring_ok(tell(e, 100));
     ring_ok(hf_drain(e, 20000));
     check_all();
+    ring_ok(hf_close(e, HF_NEVER));
+}
+
+static void choose(const hf_engine *e, actor_name actor, char type, uint32_t shard)
+{
+    static int number;
+    do
+        (void)snprintf(actor, sizeof(actor_name), "%c/%d", type, ++number);
+    while (hf_address_shard(hf_address_hash(e->seed, actor, strlen(actor)), 2) != shard);
+}
+
+/* One shard has all of it, and what it sends on is for the other: what it staged may not be
+ * more than fits, or what would free pages waits behind that for ever. */
+static void test_full_map_of_one_shard(void **state)
+{
+    (void)state;
+    begin();
+    rest_us = 1000;
+    hf_engine *e = open_at(ring_path("one"), 4 << 20);
+    choose(e, actors[0], 'c', 0);
+    choose(e, actors[1], 'd', 0);
+    for (int i = 2; i < 8; i++) /* hardly anything goes on while there is no room */
+        memcpy(actors[i], actors[1], sizeof actors[i]);
+    choose(e, target_of_d, 'b', 1);
+    ring_ok(hf_pause(e, NULL, NULL, NULL));
+    fill_and_go_on(e, NULL);
     ring_ok(hf_close(e, HF_NEVER));
 }
 
@@ -269,7 +308,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sync_fails),   cmocka_unit_test(test_commit_unknown),
         cmocka_unit_test(test_write_fails),  cmocka_unit_test(test_all_are_told),
-        cmocka_unit_test(test_full_map),     cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_map),     cmocka_unit_test(test_full_map_of_one_shard),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, ring_make_root, ring_remove_root);
 }
