@@ -13,16 +13,14 @@
 
 enum { SLOTS_MIN = 256, ROOM_MOST = 192 };
 
-#define POINTER_BITS ((UINT64_C(1) << HF_SLOT_POINTER) - 1)
-
 static uint64_t slot_of(const hf_actor *actor)
 {
-    return (uint64_t)(uintptr_t)actor | (actor->hash & ~POINTER_BITS);
+    return (uint64_t)(uintptr_t)actor | (actor->hash & ~HF_SLOT_POINTER);
 }
 
 static hf_actor *actor_of(uint64_t slot)
 {
-    return (hf_actor *)(uintptr_t)(slot & POINTER_BITS);
+    return (hf_actor *)(uintptr_t)(slot & HF_SLOT_POINTER);
 }
 
 int hf_actors_init(hf_actors *a)
@@ -77,9 +75,9 @@ void hf_actors_done(hf_actors *a)
 
 hf_actor *hf_actors_find(const hf_actors *a, uint64_t hash, const char *address, size_t len)
 {
-    uint64_t tag = hash & ~POINTER_BITS;
+    uint64_t tag = hash & ~HF_SLOT_POINTER;
     for (uint32_t i = (uint32_t)hash & a->mask; a->slots[i]; i = (i + 1) & a->mask) {
-        if ((a->slots[i] & ~POINTER_BITS) != tag)
+        if ((a->slots[i] & ~HF_SLOT_POINTER) != tag)
             continue;
         hf_actor *actor = actor_of(a->slots[i]);
         if (actor->hash == hash && actor->len == len && memcmp(actor->address, address, len) == 0)
@@ -145,7 +143,7 @@ hf_actor *hf_actors_add(hf_actors *a, uint64_t hash, const char *address, size_t
         return NULL;
     memset(actor, 0, size);
     actor->room = a->hint;
-    HF_ASSERT(((uintptr_t)actor & ~POINTER_BITS) == 0);
+    HF_ASSERT(((uintptr_t)actor & ~HF_SLOT_POINTER) == 0);
     actor->hash = hash;
     actor->len = (uint8_t)len;
     memcpy(actor->address, address, len);

@@ -56,9 +56,21 @@ void      hf_actors_touch(hf_actors *actors, hf_actor *actor); /* used just now 
 /* Replace its state; data NULL: none. HF_ENOMEM leaves the old one. */
 int       hf_actor_set_state(hf_actors *actors, hf_actor *actor, hf_bytes state);
 
+/* The bits of a slot that are a pointer; above them stand those of the hash. */
+#define HF_SLOT_POINTER ((UINT64_C(1) << 48) - 1)
+
+/* Whoever has that hash, most likely; the actor itself is not looked at. */
+static inline hf_actor *hf_actors_near(const hf_actors *actors, uint64_t hash)
+{
+    uint32_t i = (uint32_t)hash & actors->mask;
+    while (actors->slots[i] && (actors->slots[i] ^ hash) & ~HF_SLOT_POINTER)
+        i = (i + 1) & actors->mask;
+    return (hf_actor *)(uintptr_t)(actors->slots[i] & HF_SLOT_POINTER);
+}
+
 /* Bring near what a look-up will touch: the slot; once that is here, the actor; then its
- * state. Each waits for the page tables, too, and a processor runs few instructions beyond
- * one that does: so ask for many in a row, and they wait together. Only hints. */
+ * state. Only hints. One that waits for the page tables holds up what comes after it, and of
+ * more than some twenty lines at once a processor may drop the rest: ask for few at a time. */
 #define hf_actors_prefetch(actors, hash)                                           \
     __builtin_prefetch(&(actors)->slots[(hash) & (actors)->mask])
 #define hf_actors_prefetch_actor(actors, hash)                                     \
@@ -76,16 +88,5 @@ int       hf_actor_set_state(hf_actors *actors, hf_actor *actor, hf_bytes state)
             __builtin_prefetch(near_->state + 63);                                 \
         }                                                                          \
     } while (0)
-
-enum { HF_SLOT_POINTER = 48 }; /* bits of a slot; above them those of the hash */
-
-/* Whoever has that hash, most likely; the actor itself is not looked at. */
-static inline hf_actor *hf_actors_near(const hf_actors *actors, uint64_t hash)
-{
-    uint32_t i = (uint32_t)hash & actors->mask;
-    while (actors->slots[i] && (actors->slots[i] ^ hash) >> HF_SLOT_POINTER)
-        i = (i + 1) & actors->mask;
-    return (hf_actor *)(uintptr_t)(actors->slots[i] & ((UINT64_C(1) << HF_SLOT_POINTER) - 1));
-}
 
 #endif

@@ -103,19 +103,20 @@ static void next_record(hf_shard *shard)
  * messages later the actor, then its state. */
 typedef struct scout {
     const uint8_t *at;
-    uint32_t       left, end; /* of its entries; so far it looks, be there some or not */
+    uint32_t       left;   /* entries of the run */
+    uint32_t       end;    /* so far it looks, be there entries or not */
     uint32_t       slots, actors, states; /* how many were asked for */
     uint64_t       hashes[AHEAD];
 } scout;
 
-static void look_ahead(const hf_actors *actors, scout *s, size_t left)
+static void look_ahead(const hf_actors *actors, scout *s, size_t size)
 {
     uint32_t end = s->end += BLOCK;
     for (; s->left && s->slots < end; s->slots++, s->left--) {
         uint64_t hash = hf_get64(s->at + 8);
         hf_actors_prefetch(actors, hash);
         s->hashes[s->slots % AHEAD] = hash;
-        s->at += entry_bytes(s->at, left);
+        s->at += entry_bytes(s->at, size);
     }
     for (; s->actors + AHEAD / 2 < end && s->actors < s->slots; s->actors++)
         hf_actors_prefetch_actor(actors, s->hashes[s->actors % AHEAD]);
