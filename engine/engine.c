@@ -144,6 +144,7 @@ static int copy_options(hf_engine *engine, const hf_options *options)
                         (unsigned long long)o->window);
     o->store_max = o->store_max ? o->store_max : (uint64_t)64 << 30;
     o->history = o->history ? o->history : 100000;
+    o->priority = !o->priority ? 20 : o->priority == HF_NEVER ? 0 : o->priority;
     if (o->history == HF_NO_HISTORY) /* as many as there is room for */
         o->history--;
     if (o->store_max < o->window)

@@ -5,14 +5,12 @@
  * messages, hand the turns' batches back. While one sync runs the next group gathers. A batch
  * that *rides* (a bare acknowledgement or save) starts no round of its own for 10 ms.
  *
- * Fails: no room - callers get HF_EFULL, turns are kept and tried again as the
- * fold frees pages; no memory - the same with HF_ENOMEM; anything else - the
- * engine stops (HF_EUNKNOWN to whoever waits). The journal never waits for
- * anyone: what it hands over lands in queues that cannot be full. */
+ * Fails: no room - callers get HF_EFULL, turns are kept and tried again as the fold frees
+ * pages; no memory - the same with HF_ENOMEM; anything else - the engine stops (HF_EUNKNOWN to
+ * whoever waits). It never waits for anyone: what it hands over lands in queues without end. */
 #include "engine/engine.h"
 
 #include "engine/ask.h"
-#include "engine/thread.h"
 
 #include "storage/assert.h"
 #include "storage/clock.h"
@@ -142,6 +140,7 @@ static int write_round(round *r)
     g->leaves = r->turns != NULL;
     g->calm = !r->outside && !r->pressed && hf_pace_calm(engine);
     hf_shards_tell_log(engine);
+    hf_pace_hurry(&engine->journal, g->bytes);
     HF_TESTPOINT("journal.gathered");
     return err ? err : hf_engine_append(engine, g);
 }
@@ -204,8 +203,7 @@ static void let_go(round *r, int err)
     hf_journal_settle(r->engine, waits, err);
 }
 
-/* Operators' words that found no room may find some in a moment: a reader passes, or the
- * fold gets on. Who waits for longer is told. */
+/* Operators' words may find room in a moment: a reader passes, the fold gets on. Not for ever. */
 static void keep_words(round *r)
 {
     hf_journal *j = &r->engine->journal;
@@ -421,6 +419,8 @@ static void release(hf_engine *engine, const round *r)
 
 static void go_on_folding(hf_engine *engine, const round *r)
 {
+    if (!r->pressed)
+        hf_pace_hurry(&engine->journal, 0);
     int err = hf_log_fold(engine->log, r->pressed ? UINT64_MAX : IDLE_SLICE);
     engine->journal.poor = err == HF_ENOMEM;
     if (err && hf_log_state(engine->log))
@@ -506,9 +506,8 @@ static bool wait_for_work(hf_engine *engine, bool folding, bool crowded, bool co
     return are_stuck(j) || has_reason(engine, folding);
 }
 
-/* LMDB allocates and frees the pages of each transaction. glibc would give the
- * larger ones back to the kernel every time; having freed one large block it
- * keeps blocks up to that size, and we don't touch fresh pages in each commit. */
+/* LMDB allocates and frees the pages of each transaction. glibc would give the larger ones back
+ * to the kernel every time, but keeps blocks up to the size of one that was freed once. */
 static void keep_large_blocks(void)
 {
     void *volatile block = malloc(16 << 20);
@@ -529,6 +528,7 @@ static void rest(hf_engine *engine)
     hf_journal *j = &engine->journal;
     if (j->rested || hf_clock_mono_ns() - j->worked_ns < REST_NS)
         return;
+    hf_pace_hurry(j, 0);
     hf_log_rest(engine->log);
     malloc_trim(0);
     j->rested = true;
@@ -539,6 +539,7 @@ static void *journal_main(void *user)
     hf_engine *engine = user;
     hf_journal *j = &engine->journal;
     keep_large_blocks();
+    j->haste.levels = engine->options.priority;
     for (;;) {
         hf_log_stats stats;
         hf_shards_tell_log(engine);
@@ -566,10 +567,9 @@ static void *journal_main(void *user)
             look_for_room(engine, &r);
         else if (!count)
             rest(engine);
-        if (!count)
-            continue;
-        j->rested = false;
-        hf_pace_linger(j, knocks);
+        j->rested = j->rested && !count;
+        if (count)
+            hf_pace_linger(j, knocks);
     }
     hf_journal_settle(engine, j->stuck, HF_ECLOSED);
     hf_journal_settle(engine, j->words, HF_ECLOSED);

@@ -4,6 +4,7 @@
 
 #include "engine/batch.h"
 #include "engine/histogram.h"
+#include "engine/thread.h"
 
 #include <pthread.h>
 
@@ -33,6 +34,7 @@ typedef struct hf_journal {
     bool            rested;     /* gave memory back since then */
     bool            starved;    /* told the log that there is no room */
     bool            poor;       /* no memory to fold with */
+    hf_haste        haste;
     /* any thread */
     atomic_uint     gate[2];    /* senders of even and odd groups sleep here */
     atomic_uint     inflight;   /* batches submitted and not settled */
@@ -74,6 +76,7 @@ uint64_t hf_batches_bytes(const hf_batch *list);
 uint32_t hf_batches_count(const hf_batch *list);
 bool     hf_pace_calm(const hf_engine *engine); /* no outsider came of late */
 void     hf_pace_took(hf_journal *journal, uint64_t ns); /* a commit with outsiders did */
+void     hf_pace_hurry(hf_journal *journal, uint64_t bytes); /* of the next commit */
 void     hf_pace_linger(const hf_journal *journal, uint32_t knocks);
 
 /* One round of the journal without its thread, for tests: gathers what is

@@ -18,6 +18,8 @@ enum {
     GROUP_LOW = 1 << 20,   /* where commits take long the most is less, down to this */
     LONG_NS   = 6 * 1000 * 1000,
     SHORT_NS  = 3 * 1000 * 1000,
+    LARGE     = 128 << 10, /* a commit for which many wait, */
+    SMALL     = 16 << 10,  /* and one for which it does not matter */
 };
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -111,6 +113,15 @@ uint32_t hf_batches_count(const hf_batch *b)
     for (; b; b = b->next)
         n++;
     return n;
+}
+
+/* While commits are large everybody works for the next one, and on few cores the journal would
+ * wait for one longer than for the disk. Where they are small it must not go before those
+ * whom it has just answered. */
+void hf_pace_hurry(hf_journal *j, uint64_t bytes)
+{
+    if (bytes >= LARGE || bytes < SMALL)
+        hf_thread_hurry(&j->haste, bytes >= LARGE);
 }
 
 /* Whoever was just answered often has more to say at once: be awake for it a moment,
