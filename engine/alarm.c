@@ -155,9 +155,8 @@ static void cancel_rows(hf_turn *turn, const hf_key *actor)
     within.bytes[within.len++] = 0;
     rows r = { turn, within.len };
     hf_overlay tables = { .buf = &buf, .within = hf_key_bytes(&within), .keys = true };
-    int err = hf_txn_read(turn->engine->disk, &tables.txn);
+    int err = hf_log_look(turn->engine->log, &tables.txn, &tables.facts);
     if (!err) {
-        tables.facts = hf_log_past(turn->engine->log);
         err = hf_overlay_walk(&tables, HF_IN_ALARM_NAMES, hf_key_bytes(&within), cancel_row, &r);
         hf_txn_abort(tables.txn);
     }

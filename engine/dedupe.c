@@ -207,10 +207,9 @@ static int look_at_table(decision *by, const hf_dedupe_row *row, hf_taken *taken
     hf_dedupe *d = &by->engine->dedupe;
     hf_bytes payload;
     if (!by->tables.txn) {
-        int err = hf_txn_read(by->engine->disk, &by->tables.txn);
+        int err = hf_log_look(by->engine->log, &by->tables.txn, &by->tables.facts);
         if (err)
             return err;
-        by->tables.facts = hf_log_past(by->engine->log);
         by->tables.buf = &d->buf;
         by->tables.hint = &d->near;
     }
@@ -468,10 +467,9 @@ static int find_in_table(hf_engine *engine, const hf_dedupe_row *row, hf_taken *
     hf_rowbuf buf = { 0 };
     hf_bytes payload;
     hf_overlay tables = { .buf = &buf };
-    int err = hf_txn_read(engine->disk, &tables.txn);
+    int err = hf_log_look(engine->log, &tables.txn, &tables.facts);
     if (err)
         return err;
-    tables.facts = hf_log_past(engine->log);
     err = hf_overlay_get(&tables, HF_IN_DEDUPE, hf_view(row->key, row->key_len), &payload);
     if (!err && !(err = hf_taken_of_row(payload, taken)))
         err = copy_out(taken, reply);

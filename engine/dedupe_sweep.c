@@ -80,10 +80,9 @@ static int look(hf_engine *engine, sweep *by)
     hf_dedupe *d = by->d;
     hf_overlay tables = { .buf = &d->sweep_buf };
     uint64_t rows = 0;
-    int err = hf_txn_read(engine->disk, &tables.txn);
+    int err = hf_log_look(engine->log, &tables.txn, &tables.facts);
     if (err)
         return err;
-    tables.facts = hf_log_past(engine->log);
     err = hf_txn_count(tables.txn, HF_IN_DEDUPE, &rows);
     uint64_t many = rows / TICKS_A_PASS;
     by->left = many < ROWS_MIN ? ROWS_MIN : many < ROWS_MAX ? (uint32_t)many : ROWS_MAX;

@@ -28,13 +28,8 @@ static bool same_actor(const hf_key *actor, hf_bytes key)
 
 int hf_paging_look(hf_shard *shard, size_t *near, hf_overlay *tables)
 {
-    hf_txn *txn;
-    int err = hf_txn_read(shard->engine->disk, &txn);
-    if (err)
-        return err;
-    *tables = (hf_overlay){ .txn = txn, .facts = hf_log_past(shard->engine->log),
-                            .buf = &shard->row, .hint = near };
-    return HF_OK;
+    *tables = (hf_overlay){ .buf = &shard->row, .hint = near };
+    return hf_log_look(shard->engine->log, &tables->txn, &tables->facts);
 }
 
 typedef struct check {

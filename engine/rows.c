@@ -154,12 +154,8 @@ static void key_of(const hf_turn *turn, hf_bytes name, hf_key *key)
 
 static int look(hf_turn *turn, hf_turn_rows *rows, hf_overlay *tables)
 {
-    hf_txn *txn;
-    int err = hf_txn_read(turn->engine->disk, &txn);
-    if (!err)
-        *tables = (hf_overlay){ .txn = txn, .facts = hf_log_past(turn->engine->log),
-                                .buf = &rows->buf };
-    return err;
+    *tables = (hf_overlay){ .buf = &rows->buf };
+    return hf_log_look(turn->engine->log, &tables->txn, &tables->facts);
 }
 
 static int too_short(const hf_turn *turn)

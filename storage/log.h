@@ -136,6 +136,8 @@ uint64_t hf_log_folded(const hf_log *log);
  * be laid over the tables of this snapshot; NULL: none have to be. Lent as long as
  * the snapshot lasts. Readers then start behind that window. */
 const hf_survivors *hf_log_past(const hf_log *log);
+/* Any thread: a snapshot, and the facts that belong to it; end it with hf_txn_abort. */
+int hf_log_look(const hf_log *log, hf_txn **txn, const hf_survivors **facts);
 /* Nobody points into records below `position` any more: their bytes may go. */
 void     hf_log_release(hf_log *log, uint64_t position);
 /* Readers have not come past this position: as long as there is room, what lies beyond

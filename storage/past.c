@@ -18,6 +18,7 @@
 
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/testpoint.h"
 
 int hf_past_begin(hf_log *log)
 {
@@ -45,6 +46,23 @@ int hf_past_begin(hf_log *log)
 const hf_survivors *hf_log_past(const hf_log *log)
 {
     return atomic_load(&log->past_now);
+}
+
+/* They may be withdrawn between the two: then this snapshot may be from before the fold's last
+ * rows, and the next one is not. */
+int hf_log_look(const hf_log *log, hf_txn **txn, const hf_survivors **facts)
+{
+    for (;;) {
+        const hf_survivors *before = hf_log_past(log);
+        int err = hf_txn_read(log->disk, txn);
+        if (err)
+            return err;
+        HF_TESTPOINT("past.look");
+        *facts = hf_log_past(log);
+        if (*facts == before)
+            return HF_OK;
+        hf_txn_abort(*txn);
+    }
 }
 
 /* After a commit: is all of it in the tables? */

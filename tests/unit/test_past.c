@@ -4,6 +4,7 @@
 #include "tests/support/core.h"
 
 #include "storage/overlay.h"
+#include "storage/testpoint.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -86,14 +87,13 @@ static int see_state(void *user, hf_bytes key, hf_bytes payload)
 /* What an engine sees at this moment. */
 static void check(core *c)
 {
-    hf_txn *txn;
     hf_rowbuf buf = { 0 };
+    hf_overlay over = { .buf = &buf };
     look seen = { 0, 0 };
-    CORE_OK(hf_txn_read(c->disk, &txn));
-    hf_overlay over = { .txn = txn, .facts = hf_log_past(c->log), .buf = &buf };
+    CORE_OK(hf_log_look(c->log, &over.txn, &over.facts));
     CORE_OK(hf_overlay_walk(&over, HF_IN_INBOX, hf_view(NULL, 0), see_letter, &seen));
     CORE_OK(hf_overlay_walk(&over, HF_IN_STATE, hf_view(NULL, 0), see_state, &seen));
-    hf_txn_abort(txn);
+    hf_txn_abort(over.txn);
     hf_rowbuf_done(&buf);
     assert_int_equal(seen.letters, LETTERS);
     assert_int_equal(seen.states, 5);
@@ -143,6 +143,34 @@ static void test_withdrawn_in_time(void **state)
     assert_true(between > 0);
     core_close(&c, true);
 }
+
+#ifdef HF_TESTPOINTS
+static void fold_now(void *user, const char *name)
+{
+    core *c = user;
+    if (strcmp(name, "past.look") != 0)
+        return;
+    hf_testpoint_hook(NULL, NULL);
+    CORE_OK(hf_log_fold_all(c->log));
+    assert_null(hf_log_past(c->log));
+}
+
+/* Who has begun his snapshot while the facts were there, and then finds them gone, would see
+ * neither them nor their rows. */
+static void test_withdrawn_while_looking(void **state)
+{
+    (void)state;
+    core c;
+    core_remove(path);
+    live();
+    core_open(&c, path, NULL, &options);
+    assert_non_null(hf_log_past(c.log));
+    hf_testpoint_hook(fold_now, &c);
+    check(&c);
+    assert_null(hf_log_past(c.log)); /* it was folded meanwhile */
+    core_close(&c, true);
+}
+#endif
 
 /* The same store after each number of slices and a crash. */
 static void test_crash_between(void **state)
@@ -240,6 +268,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test_setup(test_withdrawn_in_time, clean),
                                         cmocka_unit_test_setup(test_crash_between, clean),
+#ifdef HF_TESTPOINTS
+                                        cmocka_unit_test_setup(test_withdrawn_while_looking, clean),
+#endif
                                         cmocka_unit_test_setup(test_not_in_two, clean) };
     const char *directory = core_directory("past", true);
     (void)snprintf(path, sizeof path, "%s/store", directory);
