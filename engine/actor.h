@@ -23,6 +23,7 @@ typedef struct hf_actor {
     uint32_t         used;          /* shard's seconds at last use */
     uint64_t         batch;         /* shard's newest batch that changed it */
     uint64_t         taken;         /* highest place handed out */
+    uint64_t         image;         /* its newest one in the log; images.c */
     uint64_t         checked;       /* spills it knows about: see shard.h */
     uint8_t          len;           /* of address */
     uint8_t          room;          /* for a state behind the address */

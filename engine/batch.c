@@ -23,6 +23,7 @@ static void destroy(hf_batch *b)
     hf_mem_free(b->segments);
     hf_mem_free(b->done);
     hf_mem_free(b->named);
+    hf_mem_free(b->replaced);
     hf_mem_free(b->notes);
     hf_mem_free(b);
 }
@@ -80,7 +81,7 @@ static void clear(hf_batch *b)
     b->more = NULL;
     b->refusal = HF_OK;
     b->done_count = b->named_count = b->turns = b->dead = b->sends = 0;
-    b->fired = 0;
+    b->fired = b->replaced_count = 0;
     b->next = NULL;
     b->settled = NULL;
     b->owner = NULL;

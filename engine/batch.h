@@ -35,6 +35,8 @@ struct hf_batch {
     uint64_t      reply_bytes;
     uint64_t     *named;      /* messages ended by an entry that names them */
     uint32_t      named_count, named_room;
+    uint64_t     *replaced;   /* images that are older than those in it; images.c */
+    uint32_t      replaced_count, replaced_room;
     struct hf_dedupe_note *notes; /* of letters with .dedupe; dedupe.c */
     uint32_t      note_count, note_room, decided; /* the journal decided on so many */
     int           refusal;    /* HF_ECONFLICT or so: nothing of it is taken */

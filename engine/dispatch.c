@@ -131,6 +131,8 @@ static int keep_turn(hf_shard *shard, hf_turn *turn, hf_actor *actor, const hf_l
         hf_alarms_staged(shard, turn, batch->sequence);
     if (turn->rows)
         hf_rows_keep(shard, actor, turn->rows, batch->sequence);
+    if (turn->saved || turn->forgot)
+        hf_images_saved(actor, turn);
     batch->turns++;
     hf_census_add(&hf_census_of(turn)->done);
     actor->batch = batch->sequence;

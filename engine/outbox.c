@@ -102,6 +102,7 @@ void hf_outbox_settled(hf_shard *shard, hf_batch *list)
         if (shard->burial_count)
             hf_suspects_committed(shard);
         add_mile(shard, list->sequence, list->end);
+        hf_images_settled(shard, list);
         if (shard->dirty)
             hf_dirty_settled(shard, list);
         hf_batch_free(list);

@@ -198,6 +198,7 @@ static void done_shard(hf_shard *shard)
     hf_mem_free(shard->timers);
     hf_mem_free(shard->held);
     hf_mem_free(shard->miles);
+    hf_mem_free(shard->images);
     hf_rowbuf_done(&shard->row);
     pthread_mutex_destroy(&shard->lock);
 }

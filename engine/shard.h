@@ -74,6 +74,7 @@ typedef struct hf_shard {
     uint64_t        batch_number, committed, folded_batch;
     hf_mile        *miles;
     uint32_t        mile_first, mile_count, mile_slots;
+    struct hf_image_place *images; /* where batches put theirs; NULL: none did; images.c */
     uint64_t        uncommitted;   /* bytes submitted and not settled */
     hf_burial       burials[HF_BURIALS]; /* not committed yet */
     uint32_t        burial_count;
@@ -164,6 +165,11 @@ void      hf_shard_submit(hf_shard *shard);
 void      hf_outbox_settled(hf_shard *shard, hf_batch *list);
 /* Below which position the batch lies, of those that are not folded. UINT64_MAX: unknown. */
 uint64_t  hf_outbox_end(const hf_shard *shard, uint64_t batch);
+
+/* images.c: which states in the log are not the newest. A turn that saved or forgot stands;
+ * a batch is committed. */
+void      hf_images_saved(hf_actor *actor, const hf_turn *turn);
+void      hf_images_settled(hf_shard *shard, const hf_batch *batch);
 
 /* resident.c: actors in and out of memory */
 int  hf_resident_load(hf_shard *shard, uint64_t hash, const char *address, size_t len,

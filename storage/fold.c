@@ -193,6 +193,14 @@ static int write_rows(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budg
         uint64_t rows = fold->rows;
         hf_key key;
         look_ahead(list, from, &asked);
+        if (table == HF_IN_STATE && hf_survivor_is_stale(&fold->survivors, &list->items[from])) {
+            fold->now.next = to; /* one item an actor */
+            if (fold->now.sparing)
+                continue;
+            fold->now.spent += fold->row_cost; /* the page is written most likely all the same */
+            *budget -= fold->row_cost < *budget ? fold->row_cost : *budget;
+            continue;
+        }
         if (table == HF_IN_STEPS) {
             err = write_step(fold, txn, cursor, &list->items[from]);
         } else {

@@ -21,10 +21,10 @@ enum {
     HEADROOM_MIN = 256 << 10,
     ROW_GROWTH   = 256, /* bytes, besides thrice its own, or whole pages */
     SLICE_MIN    = 64 << 10,
-    SLICE_MAX    = 5 << 19,
+    SLICE_MAX    = 1 << 20,
     COMMIT_LONG  = 4000000, /* ns, what commits take without a slice among them: the next */
     COMMIT_SHORT = 2000000, /* slice must be smaller; it may be larger */
-    PRESSED_MIN  = 3 << 19, /* a slice when outsiders would have to wait soon */
+    PRESSED_MIN  = 1 << 19, /* a slice when outsiders would have to wait soon */
     ENTRY_SHARE  = 80,      /* an entry that is sealed for so many bytes of the window, */
     ENTRIES_MIN  = 64 << 10, /* or so many */
 };
@@ -87,9 +87,10 @@ int hf_folding_begin(hf_log *log)
 
 /* Where the store may not grow by some windows more, folding begins early and the log is
  * kept short. Elsewhere what is lent (lend.c) costs no memory, and the longer the log is the
- * more of an actor's images coincide: of that it holds half a window more, and a whole one
- * until outsiders wait. What an earlier run left waits for half a window of this one, in
- * which much of it will be done; but not for ever, if run follows run. */
+ * more of its states are saved again before they are folded: of that it holds as much more as
+ * there is ample room for, half of it before folding begins. What an earlier run left waits for
+ * half a window of this one, in which much of it will be done; but not for ever, if run follows
+ * run. */
 uint64_t hf_folding_start(const hf_log *log)
 {
     uint64_t window = log->options.window, past = log->past_bytes + window / 2;
@@ -97,8 +98,8 @@ uint64_t hf_folding_start(const hf_log *log)
     if (!log->roomy)
         return window * 3 / 4;
     if (hf_log_past(log) && past >= window)
-        return past < window * 4 ? past : window * 4;
-    return window + (lent < window / 2 ? lent : window / 2);
+        return past < window * 6 ? past : window * 6;
+    return window + (lent < log->ample / 2 ? lent : log->ample / 2);
 }
 
 uint64_t hf_folding_limit(const hf_log *log)
@@ -108,7 +109,7 @@ uint64_t hf_folding_limit(const hf_log *log)
         return window * 5 / 4;
     if (hf_log_past(log) && log->past_bytes > window)
         return hf_folding_start(log) + window / 4;
-    return window * 2 + (lent < window ? lent : window);
+    return window * 2 + (lent < log->ample ? lent : log->ample);
 }
 
 uint64_t hf_folding_weight(const hf_log *log)
@@ -244,7 +245,8 @@ static uint64_t growth(const hf_log *log)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < log->window.count; i++) {
         const hf_record *r = hf_window_at(&log->window, i);
-        uint64_t rows = r->live + r->keep;
+        uint64_t stale = r->keep ? hf_record_stale_count(r) : 0, rows = r->live + r->keep;
+        rows -= stale < rows ? stale : rows;
         if (rows)
             bytes += rows * growth_of_row(r->size / (r->count > rows ? r->count : rows));
     }
@@ -432,15 +434,21 @@ int hf_log_fold_all(hf_log *log)
     return err;
 }
 
-/* Could the store grow by some windows? Then it does not matter how long the log is. */
-bool hf_folding_roomy(const hf_log *log)
+/* Could the store grow by some windows? Then it does not matter how long the log is; the
+ * longer, the more rows may come of it (growth). */
+bool hf_folding_roomy(hf_log *log)
 {
-    uint64_t plenty = log->options.window * 9;
+    uint64_t window = log->options.window, plenty = window * 9;
     hf_space space;
     if (hf_disk_space(log->disk, &space))
         return false;
-    return space.map_bytes - space.file_bytes + space.free_bytes > plenty
-        && space.disk_free_bytes + space.free_bytes > plenty;
+    uint64_t map = space.map_bytes - space.file_bytes, disk = space.disk_free_bytes;
+    uint64_t room = (map < disk ? map : disk) + space.free_bytes;
+    if (room <= plenty)
+        return false;
+    log->ample = window + (room - plenty) / 4;
+    log->ample = log->ample < window * 3 ? log->ample : window * 3;
+    return true;
 }
 
 /* Half the headroom is for what frees room at once: rows that move from one actor to

@@ -178,19 +178,20 @@ static int collect_record(collector *c, uint32_t number)
     const uint8_t *at = first;
     for (uint32_t index = 0; index < r->count; index++) {
         bool done = hf_record_is_done(r, index);
+        bool stale = at[0] == HF_OP_SAVE && hf_record_is_stale(r, index);
         hf_survivor item = { .entry = at, .record = number, .index = index & 0xfffff };
         size_t size = hf_entry_simple(at, (size_t)(end - at));
         hf_entry e;
-        int err;
-        if (size) {
-            err = collect_plain(c, at, &item, done);
-        } else {
+        int err = HF_OK;
+        if (!size) {
             size = hf_entry_decode(at, (size_t)(end - at), &e);
             if (!size || !hf_sharing_resolve(first, at, &e))
                 return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                                 (unsigned long long)(r->base + index));
             item.hash = e.hash;
-            err = collect_entry(c, &e, &item, done);
+            err = stale ? HF_OK : collect_entry(c, &e, &item, done);
+        } else if (!stale) {
+            err = collect_plain(c, at, &item, done);
         }
         if (err)
             return err;

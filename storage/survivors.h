@@ -48,6 +48,12 @@ static inline uint64_t hf_survivor_position(const hf_survivors *s, const hf_surv
     return s->records[item->record]->base + item->index;
 }
 
+/* Has the actor a newer state by now? Its row need not be written then. */
+static inline bool hf_survivor_is_stale(const hf_survivors *s, const hf_survivor *item)
+{
+    return hf_record_is_stale(s->records[item->record], item->index);
+}
+
 /* Are its items in the order of actors: by type, then by hash? */
 bool hf_survivors_of_actors(hf_table table);
 

@@ -75,7 +75,8 @@ hf_record *hf_window_record(hf_window *w, uint64_t base, uint8_t *data, size_t r
                             const hf_record_head *head)
 {
     hf_record *r = hf_mem_zero(1, sizeof *r);
-    uint64_t *done = hf_mem_zero((head->count + 63) / 64 + 1, sizeof *done);
+    size_t words = (head->count + 63) / 64 + 1;
+    uint64_t *done = hf_mem_zero(words * 2, sizeof *done); /* and what is stale */
     if (!r || !done) {
         hf_mem_free(r);
         hf_mem_free(done);
@@ -88,6 +89,7 @@ hf_record *hf_window_record(hf_window *w, uint64_t base, uint8_t *data, size_t r
     r->room = room;
     r->base = base;
     r->done = done;
+    r->stale = done + words;
     r->time_ms = head->time_ms;
     r->skew_ms = head->skew_ms;
     r->count = head->count;
@@ -157,6 +159,15 @@ hf_record *hf_window_find(const hf_window *w, uint64_t position)
             return r;
     }
     return NULL;
+}
+
+uint32_t hf_record_stale_count(const hf_record *r)
+{
+    uint32_t count = 0;
+    for (uint32_t word = 0; word * 64 < r->count; word++)
+        count += (uint32_t)__builtin_popcountll(__atomic_load_n(&r->stale[word],
+                                                                __ATOMIC_RELAXED));
+    return count;
 }
 
 /* Set `count` bits from `first`; returns how many were clear. */

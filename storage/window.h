@@ -30,6 +30,7 @@ typedef struct hf_record {
     uint64_t       time_ms;
     int64_t        skew_ms; /* what engine time was beyond that */
     uint64_t      *done;    /* a bit an entry; written by the owner only */
+    uint64_t      *stale;   /* the same: a state that was saved again, by whoever knows */
     uint32_t       count, size, runs;
     uint32_t       messages; /* that it brought */
     uint32_t       live;    /* messages not done */
@@ -104,6 +105,20 @@ static inline bool hf_record_is_done(const hf_record *record, uint32_t index)
     /* A reader may look at one bit while the owner sets others beside it. */
     return __atomic_load_n(&record->done[index >> 6], __ATOMIC_RELAXED) >> (index & 63) & 1;
 }
+
+/* Any thread that may point into the record: a newer state of the same actor is committed,
+ * so the fold may leave this one out. */
+static inline void hf_record_outdate(uint64_t *stale, uint32_t index)
+{
+    (void)__atomic_fetch_or(&stale[index >> 6], (uint64_t)1 << (index & 63), __ATOMIC_RELAXED);
+}
+
+static inline bool hf_record_is_stale(const hf_record *record, uint32_t index)
+{
+    return __atomic_load_n(&record->stale[index >> 6], __ATOMIC_RELAXED) >> (index & 63) & 1;
+}
+
+uint32_t hf_record_stale_count(const hf_record *record);
 
 /* Give back the bytes of records of which nothing is left; cheap. */
 void hf_window_trim(hf_window *window);

@@ -47,6 +47,7 @@ struct hf_log {
     bool           calm;         /* nobody sends from outside */
     uint64_t       plain_ns;     /* what one takes without a slice, or with a small one */
     bool           tight, roomy; /* room is short; there is plenty */
+    uint64_t       ample;        /* then: so much of the log may be lent beyond its budget */
     bool           blocked;      /* a row found no pages: see hf_folding_commit */
     uint64_t       blocked_at;   /* what `next` was then */
     bool           hurries;      /* the group that is written has urgent messages */
@@ -93,7 +94,7 @@ uint64_t hf_folding_headroom(const hf_log *log); /* what is kept free for work w
 /* What the window costs: its bytes on disk, and what readers remember of it. */
 uint64_t hf_folding_weight(const hf_log *log);
 bool     hf_folding_crowds(const hf_log *log);
-bool     hf_folding_roomy(const hf_log *log); /* may the store grow by some windows? */
+bool     hf_folding_roomy(hf_log *log); /* may the store grow by some windows? Sets ample */
 uint64_t hf_folding_limit(const hf_log *log);
 
 /* Make the DONE and ACK entries of the group (into log->facts), sort all its

@@ -14,6 +14,8 @@
 #include "storage/clock.h"
 #include "storage/error.h"
 
+#include "tests/support/outdate.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,9 +270,12 @@ static int run_group(crash_run *run, deed first)
     int err = hf_log_append(run->log, &s->group);
     if (err == HF_EFULL)
         return HF_OK; /* none of it is there */
-    if (!err)
-        stage_commit(s, &run->world);
-    return err;
+    if (err)
+        return err;
+    stage_commit(s, &run->world);
+    if (chance_next(&run->chance) % 2)
+        outdate_all(run->log);
+    return HF_OK;
 }
 
 static uint64_t fold_budget(crash_run *run)

@@ -9,6 +9,8 @@
 #include "storage/error.h"
 #include "storage/memory.h"
 
+#include "tests/support/outdate.h"
+
 #include <stdlib.h>
 
 enum { CHANGES = 40, SEGMENTS = 24 };
@@ -443,6 +445,8 @@ static void append(draft *d)
     int err = hf_log_append(r->core.log, &d->group);
     if (err)
         run_fail(r, "append answers %d: %s", err, hf_error_detail());
+    if (chance(r, 2))
+        outdate_all(r->core.log);
 }
 
 void acts_group(run *r)
