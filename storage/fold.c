@@ -197,8 +197,8 @@ static int write_rows(hf_fold *fold, hf_txn *txn, hf_table table, uint64_t *budg
             fold->now.next = to; /* one item an actor */
             if (fold->now.sparing)
                 continue;
-            fold->now.spent += fold->row_cost; /* the page is written most likely all the same */
-            *budget -= fold->row_cost < *budget ? fold->row_cost : *budget;
+            fold->now.spent += HF_FOLD_ROW; /* the page is written most likely all the same */
+            *budget -= HF_FOLD_ROW < *budget ? HF_FOLD_ROW : *budget;
             continue;
         }
         if (table == HF_IN_STEPS) {

@@ -245,8 +245,8 @@ static uint64_t growth(const hf_log *log)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < log->window.count; i++) {
         const hf_record *r = hf_window_at(&log->window, i);
-        uint64_t stale = r->keep ? hf_record_stale_count(r) : 0, rows = r->live + r->keep;
-        rows -= stale < rows ? stale : rows;
+        uint64_t rows = r->live + r->keep, stale = log->roomy ? hf_record_stale_count(r) : 0;
+        rows -= stale < rows ? stale : rows; /* elsewhere more than needed does no harm */
         if (rows)
             bytes += rows * growth_of_row(r->size / (r->count > rows ? r->count : rows));
     }
