@@ -140,7 +140,7 @@ static int write_round(round *r)
     g->leaves = r->turns != NULL;
     g->calm = !r->outside && !r->pressed && hf_pace_calm(engine);
     hf_shards_tell_log(engine);
-    hf_pace_hurry(&engine->journal, g->bytes);
+    hf_pace_hurry(engine, g->bytes);
     HF_TESTPOINT("journal.gathered");
     return err ? err : hf_engine_append(engine, g);
 }
@@ -420,7 +420,7 @@ static void release(hf_engine *engine, const round *r)
 static void go_on_folding(hf_engine *engine, const round *r)
 {
     if (!r->pressed)
-        hf_pace_hurry(&engine->journal, 0);
+        hf_pace_hurry(engine, 0);
     int err = hf_log_fold(engine->log, r->pressed ? UINT64_MAX : IDLE_SLICE);
     engine->journal.poor = err == HF_ENOMEM;
     if (err && hf_log_state(engine->log))
@@ -528,7 +528,7 @@ static void rest(hf_engine *engine)
     hf_journal *j = &engine->journal;
     if (j->rested || hf_clock_mono_ns() - j->worked_ns < REST_NS)
         return;
-    hf_pace_hurry(j, 0);
+    hf_pace_hurry(engine, 0);
     hf_log_rest(engine->log);
     malloc_trim(0);
     j->rested = true;

@@ -76,7 +76,7 @@ uint64_t hf_batches_bytes(const hf_batch *list);
 uint32_t hf_batches_count(const hf_batch *list);
 bool     hf_pace_calm(const hf_engine *engine); /* no outsider came of late */
 void     hf_pace_took(hf_journal *journal, uint64_t ns); /* a commit with outsiders did */
-void     hf_pace_hurry(hf_journal *journal, uint64_t bytes); /* of the next commit */
+void     hf_pace_hurry(hf_engine *engine, uint64_t bytes); /* of the next commit */
 void     hf_pace_linger(const hf_journal *journal, uint32_t knocks);
 
 /* One round of the journal without its thread, for tests: gathers what is

@@ -117,11 +117,13 @@ uint32_t hf_batches_count(const hf_batch *b)
 
 /* While commits are large everybody works for the next one, and on few cores the journal would
  * wait for one longer than for the disk. Where they are small it must not go before those
- * whom it has just answered. */
-void hf_pace_hurry(hf_journal *j, uint64_t bytes)
+ * whom it has just answered; nor, where room may become short, before who sorts for the fold. */
+void hf_pace_hurry(hf_engine *engine, uint64_t bytes)
 {
-    if (bytes >= LARGE || bytes < SMALL)
-        hf_thread_hurry(&j->haste, bytes >= LARGE);
+    hf_log_stats stats;
+    hf_log_stat(engine->log, &stats);
+    if (bytes >= LARGE || bytes < SMALL || !stats.roomy)
+        hf_thread_hurry(&engine->journal.haste, bytes >= LARGE && stats.roomy);
 }
 
 /* Whoever was just answered often has more to say at once: be awake for it a moment,

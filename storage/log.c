@@ -432,6 +432,7 @@ void hf_log_stat(const hf_log *log, hf_log_stats *stats)
         .urgent = log->urgent,
         .folding = log->fold.now.stage != HF_FOLD_IDLE,
         .tight = log->tight,
+        .roomy = log->roomy,
         .collecting = hf_folding_waits(log),
         .crowded = hf_folding_crowds(log),
     };

@@ -114,7 +114,7 @@ typedef struct hf_log_stats {
     uint64_t history;     /* bytes of folded records that stay */
     uint64_t commits, rows, folds, written;
     uint64_t urgent;      /* all urgent messages appended lie below; 0: there were none */
-    bool     folding, tight;
+    bool     folding, tight, roomy; /* room is short; there is plenty */
     bool     collecting;  /* the fold waits for that */
     bool     crowded;     /* readers remember too much: they should wait for the fold */
 } hf_log_stats;

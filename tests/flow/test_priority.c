@@ -69,7 +69,7 @@ static int journal_with(uint32_t priority)
     hf_engine *e = NULL;
     int own = getpriority(PRIO_PROCESS, 0);
     ring_ok(hf_open(&e, ring_path(store), HF_OPTIONS(.types = types, .shards = 1,
-                                                     .priority = priority)));
+                                                     .window = 1 << 20, .priority = priority)));
     ring_ok(hf_pause(e, "a", NULL, NULL)); /* what turns say would be a small commit */
     send(e, 10);
     assert_int_equal(nice_of("hf-journal"), own);
