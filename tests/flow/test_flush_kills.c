@@ -3,6 +3,7 @@
 #include "tests/support/flushing.h"
 
 #include "recovery/holdfast_recovery.h"
+#include "recovery/replay.h"
 #include "storage/row.h"
 
 /* The child dies when all its turns are committed. */
@@ -158,6 +159,17 @@ static void a_kill_in_the_flush_repeats_it(void **state)
     ring_ok(hf_close(engine, 10000));
 }
 
+/* Until then the log may know better than a row. */
+static void fold_all(hf_disk *disk)
+{
+    hf_log *log;
+    ring_ok(hf_log_open(&log, disk, NULL));
+    ring_ok(hf_replay(log));
+    ring_ok(hf_log_start(log));
+    ring_ok(hf_log_fold_all(log));
+    ring_ok(hf_log_close(log, true));
+}
+
 /* A row of the table says what nobody saved: it is not flushed, all others are. */
 static int damage_one(const char *name)
 {
@@ -167,15 +179,14 @@ static int damage_one(const char *name)
     hf_cursor *cursor;
     int number = 0;
     ring_ok(hf_disk_open(&disk, ring_path(name), &(hf_disk_options){ .store_max = 64 << 20 }));
+    fold_all(disk);
     ring_ok(hf_txn_write(disk, &txn));
     ring_ok(hf_cursor_open(txn, HF_IN_STATE, &cursor));
     ring_ok(hf_cursor_first(cursor, &key, &value));
     char address[HF_ADDRESS_MAX + 1];
     uint64_t hash;
-    do { /* one of the first: of the last the log's window may know better */
-        ring_ok(hf_cursor_next(cursor, &key, &value));
-        assert_true(hf_address_of_key(address, key.data, key.len, &hash) > 2);
-    } while (atoi(address + 2) >= 1000);
+    ring_ok(hf_cursor_next(cursor, &key, &value));
+    assert_true(hf_address_of_key(address, key.data, key.len, &hash) > 2);
     hf_key copy = { .len = key.len };
     uint8_t bytes[64] = { 0 };
     memcpy(copy.bytes, key.data, key.len);
