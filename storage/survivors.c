@@ -169,6 +169,12 @@ static int collect_plain(collector *c, const uint8_t *at, hf_survivor *item, boo
     return err ? err : add(c, message ? HF_IN_INBOX : HF_IN_STATE, item);
 }
 
+/* A state that the actor saved again. */
+static bool is_replaced(const hf_record *r, const uint8_t *at, uint32_t index)
+{
+    return at[0] == HF_OP_SAVE && hf_record_is_stale(r, index);
+}
+
 static int collect_record(collector *c, uint32_t number)
 {
     const hf_record *r = c->out->records[number];
@@ -178,20 +184,21 @@ static int collect_record(collector *c, uint32_t number)
     const uint8_t *at = first;
     for (uint32_t index = 0; index < r->count; index++) {
         bool done = hf_record_is_done(r, index);
-        bool stale = at[0] == HF_OP_SAVE && hf_record_is_stale(r, index);
         hf_survivor item = { .entry = at, .record = number, .index = index & 0xfffff };
         size_t size = hf_entry_simple(at, (size_t)(end - at));
         hf_entry e;
-        int err = HF_OK;
-        if (!size) {
+        int err;
+        if (size && is_replaced(r, at, index)) {
+            err = HF_OK;
+        } else if (size) {
+            err = collect_plain(c, at, &item, done);
+        } else {
             size = hf_entry_decode(at, (size_t)(end - at), &e);
             if (!size || !hf_sharing_resolve(first, at, &e))
                 return hf_error(HF_ECORRUPT, "entry %llu of the log can't be read",
                                 (unsigned long long)(r->base + index));
             item.hash = e.hash;
-            err = stale ? HF_OK : collect_entry(c, &e, &item, done);
-        } else if (!stale) {
-            err = collect_plain(c, at, &item, done);
+            err = is_replaced(r, at, index) ? HF_OK : collect_entry(c, &e, &item, done);
         }
         if (err)
             return err;
