@@ -9,7 +9,7 @@
 #include "storage/slabs.h"
 
 enum {
-    HF_CELL_STEP = 16,
+    HF_CELL_STEP = 8,
     HF_CELL_LINE = 64,  /* of the processor's cache */
     HF_CELL_MOST = 512, /* larger pieces lie elsewhere */
 };

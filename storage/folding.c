@@ -85,31 +85,39 @@ int hf_folding_begin(hf_log *log)
     return err;
 }
 
+/* What of the log may be lent (lend.c, which costs little memory) beyond its budget: a window,
+ * and two more the more of its states were saved again, if there is ample room. */
+static uint64_t lendable(const hf_log *log)
+{
+    uint64_t most = log->ample, window = log->options.window;
+    uint64_t more = window + (uint64_t)((double)window * log->replaced * 8);
+    return more < most ? more : most;
+}
+
 /* Where the store may not grow by some windows more, folding begins early and the log is
- * kept short. Elsewhere what is lent (lend.c) costs no memory, and the longer the log is the
- * more of its states are saved again before they are folded: of that it holds as much more as
- * there is ample room for, half of it before folding begins. What an earlier run left waits for
- * half a window of this one, in which much of it will be done; but not for ever, if run follows
- * run. */
+ * kept short. Elsewhere it holds what may be lent, too, half of it before folding begins: the
+ * longer it is the more of its states are saved again before they are folded. What an earlier
+ * run left waits for half a window of this one, in which much of it will be done; but not for
+ * ever, if run follows run. */
 uint64_t hf_folding_start(const hf_log *log)
 {
     uint64_t window = log->options.window, past = log->past_bytes + window / 2;
-    uint64_t lent = log->window.lent;
+    uint64_t lent = log->window.lent, most = lendable(log) / 2;
     if (!log->roomy)
         return window * 3 / 4;
     if (hf_log_past(log) && past >= window)
         return past < window * 6 ? past : window * 6;
-    return window + (lent < log->ample / 2 ? lent : log->ample / 2);
+    return window + (lent < most ? lent : most);
 }
 
 uint64_t hf_folding_limit(const hf_log *log)
 {
-    uint64_t window = log->options.window, lent = log->window.lent;
+    uint64_t window = log->options.window, lent = log->window.lent, most = lendable(log);
     if (!log->roomy)
         return window * 5 / 4;
     if (hf_log_past(log) && log->past_bytes > window)
         return hf_folding_start(log) + window / 4;
-    return window * 2 + (lent < log->ample ? lent : log->ample);
+    return window * 2 + (lent < most ? lent : most);
 }
 
 uint64_t hf_folding_weight(const hf_log *log)
@@ -240,16 +248,20 @@ static uint64_t growth_of_row(uint64_t size)
     return (size > 2048 ? whole : size * 3) + ROW_GROWTH;
 }
 
-static uint64_t growth(const hf_log *log)
+/* Sets how much of it was saved again, too. */
+static uint64_t growth(hf_log *log)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, all = 0, replaced = 0;
     for (uint32_t i = 0; i < log->window.count; i++) {
         const hf_record *r = hf_window_at(&log->window, i);
         uint64_t rows = r->live + r->keep, stale = log->roomy ? hf_record_stale_count(r) : 0;
+        all += rows;
+        replaced += stale;
         rows -= stale < rows ? stale : rows; /* elsewhere more than needed does no harm */
         if (rows)
             bytes += rows * growth_of_row(r->size / (r->count > rows ? r->count : rows));
     }
+    log->replaced = all ? (double)replaced / (double)all : 0;
     return log->roomy ? bytes / 2 : bytes; /* there it need not be sure */
 }
 

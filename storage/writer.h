@@ -47,7 +47,8 @@ struct hf_log {
     bool           calm;         /* nobody sends from outside */
     uint64_t       plain_ns;     /* what one takes without a slice, or with a small one */
     bool           tight, roomy; /* room is short; there is plenty */
-    uint64_t       ample;        /* then: so much of the log may be lent beyond its budget */
+    uint64_t       ample;        /* then: so much more may the log hold, if lent */
+    double         replaced;     /* the part of its rows that were saved again */
     bool           blocked;      /* a row found no pages: see hf_folding_commit */
     uint64_t       blocked_at;   /* what `next` was then */
     bool           hurries;      /* the group that is written has urgent messages */
