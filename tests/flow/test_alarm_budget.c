@@ -178,15 +178,9 @@ static int set_or_stand(hf_turn *turn, const hf_message *msg)
     return HF_OK;
 }
 
-/* A shard stands in a turn and can't let go of what was folded: the other one works on. */
-static void test_one_stands(void **state)
+/* Sets all, then stands before it is told that they are folded; false: it was told before. */
+static bool stands(hf_engine *engine, char to[2][16])
 {
-    static const hf_type two[] = { { .name = "a", .handle = set_or_stand }, { 0 } };
-    char to[2][16] = { "", "" };
-    hf_engine *engine;
-    (void)state;
-    ring_ok(hf_open(&engine, ring_path("stands"), HF_OPTIONS(.types = two, .shards = 2,
-                                                             .window = WINDOW)));
     for (int i = 0; i < 100; i++) {
         char a[16];
         (void)snprintf(a, sizeof a, "a/%d", i);
@@ -200,16 +194,36 @@ static void test_one_stands(void **state)
     for (int i = 0; i < 5000 && hf_log_folded(engine->log) < CROWD; i++)
         usleep(1000);
     assert_true(hf_log_folded(engine->log) >= CROWD); /* or this shows nothing */
-    assert_true(atomic_load(&engine->shards[0].alarms->burden) > WINDOW * 3);
-    for (int i = 0; i < 100; i++)
-        ring_ok(hf_post(engine, HF_LETTER(.to = to[1], .kind = "k"), 1, NULL, NULL));
-    for (int i = 0; i < 5000 && atomic_load(&others) < 101; i++)
-        usleep(1000);
-    int came = atomic_load(&others);
-    atomic_store(&opened, 1);
-    assert_int_equal(came, 101);
-    ring_ok(hf_drain(engine, 20000));
-    ring_ok(hf_close(engine, 10000));
+    return atomic_load(&engine->shards[0].alarms->burden) > WINDOW * 3;
+}
+
+/* A shard stands in a turn and can't let go of what was folded: the other one works on. */
+static void test_one_stands(void **state)
+{
+    static const hf_type two[] = { { .name = "a", .handle = set_or_stand }, { 0 } };
+    bool stood = false;
+    (void)state;
+    for (int try = 0; try < 10 && !stood; try++) {
+        char to[2][16] = { "", "" }, name[16];
+        hf_engine *engine;
+        (void)snprintf(name, sizeof name, "stands%d", try);
+        ring_ok(hf_open(&engine, ring_path(name), HF_OPTIONS(.types = two, .shards = 2,
+                                                             .window = WINDOW)));
+        atomic_store(&standing, 0);
+        atomic_store(&opened, 0);
+        atomic_store(&others, 0);
+        stood = stands(engine, to);
+        for (int i = 0; i < 100; i++)
+            ring_ok(hf_post(engine, HF_LETTER(.to = to[1], .kind = "k"), 1, NULL, NULL));
+        for (int i = 0; i < 5000 && atomic_load(&others) < 101; i++)
+            usleep(1000);
+        int came = atomic_load(&others);
+        atomic_store(&opened, 1);
+        assert_int_equal(came, 101);
+        ring_ok(hf_drain(engine, 20000));
+        ring_ok(hf_close(engine, 10000));
+    }
+    assert_true(stood);
 }
 
 int main(void)
