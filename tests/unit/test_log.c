@@ -1,9 +1,11 @@
 /* test_log.c - positions, opens clean and unclean, damage, want of memory. */
 #include "tests/support/core.h"
+#include "tests/support/outdate.h"
 
 #include "recovery/replay.h"
 #include "storage/error.h"
 #include "storage/memory.h"
+#include "storage/writer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -205,13 +207,48 @@ static void test_no_memory(void **state)
     core_close(&c, true);
 }
 
+/* How long the log may be if nearly all of it is lent; each of some actors saves once before. */
+static uint64_t limit_after_saves(core *c)
+{
+    static const uint8_t state[1500] = "a state";
+    for (int i = 0; i < 200; i++) {
+        char to[16];
+        (void)snprintf(to, sizeof to, "t/%d", i);
+        hf_entry e = core_entry(c->log, HF_OP_SAVE, to);
+        e.data = hf_view(state, sizeof state);
+        (void)core_put(c, 0, &e);
+    }
+    outdate_all(c->log);
+    c->log->checked_ns = 0; /* look now */
+    assert_true(hf_log_room(c->log));
+    uint64_t lent = c->log->window.lent;
+    c->log->window.lent = options.window * 100;
+    uint64_t limit = hf_folding_limit(c->log);
+    assert_true(hf_folding_start(c->log) < limit);
+    c->log->window.lent = lent;
+    return limit;
+}
+
+/* That costs disk, so it is for what gains by it. */
+static void test_longer_if_saved_again(void **state)
+{
+    core c;
+    (void)state;
+    core_open(&c, path, NULL, &options);
+    assert_int_equal(limit_after_saves(&c), options.window * 3);
+    assert_int_equal(limit_after_saves(&c), options.window * 5);
+    core_close(&c, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test_setup(test_positions, reset),
                                         cmocka_unit_test_setup(test_large_group, reset),
                                         cmocka_unit_test_setup(test_last_of_group, reset),
                                         cmocka_unit_test_setup(test_damage, reset),
-                                        cmocka_unit_test_setup(test_no_memory, reset) };
+                                        cmocka_unit_test_setup(test_no_memory, reset),
+                                        cmocka_unit_test_setup(test_longer_if_saved_again,
+                                                               reset) };
     const char *directory = core_directory("log", true);
     (void)snprintf(path, sizeof path, "%s/store", directory);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
